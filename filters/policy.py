@@ -4,9 +4,13 @@
       too_short: signal_words < 50
       near_duplicate: dedup_of IS NOT NULL
     weight: CASE WHEN signal_formula_count > 0 THEN 2 ELSE 1 END
+    group:
+      code: media_type LIKE 'text/x-%'
+      maths: signal_formula_share > 0.05
 
 The first condition that holds is the reason, all that hold stand in the detail. A condition that is NULL does not
-drop. What is kept gets a sampling weight. Text is not copied: the dataset holds ids and weights.
+drop. What is kept gets a sampling weight and a group, the first whose condition holds, which is what mixtures take
+their shares of. Text is not copied: the dataset holds ids, weights and groups.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ from pipeline.stage import MapStage, Outcome, Reason, StageConfig
 
 
 class Policy(MapStage):
-    """Keep or drop each document by SQL over the document and all its columns, and weigh what is kept."""
+    """Keep or drop each document by SQL over the document and all its columns; weigh and group what is kept."""
 
     name = "policy"
     output = "policy"
@@ -32,18 +36,28 @@ class Policy(MapStage):
     columns = ("*",)
     libraries = ("duckdb",)
     aligned = False
-    schema = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("policy_weight", pa.float64())])
+    schema = pa.schema(
+        [
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("policy_weight", pa.float64()),
+            pa.field("policy_group", pa.string()),
+        ]
+    )
 
     class Config(StageConfig):
-        """Rules, given here or in a YAML file with the same two fields."""
+        """Rules, given here or in a YAML file with the same fields."""
 
         file: str | None = Field(
-            None, description="YAML file with `drop` and `weight`, instead of giving them here"
+            None, description="YAML file with `drop`, `weight` and `group`, instead of giving them here"
         )
         drop: dict[str, str] = Field(
             {}, description="reason: SQL condition over the columns of `docs`; true drops"
         )
         weight: str = Field("1.0", description="SQL expression: sampling weight of a kept document")
+        group: dict[str, str] = Field(
+            {},
+            description='name: SQL condition; the first that is true is the document\'s group, else "other"',
+        )
 
         @model_validator(mode="before")
         @classmethod
@@ -51,18 +65,18 @@ class Policy(MapStage):
             """The file's rules become part of the config, so that the plan shows them and workers need no file."""
             if not isinstance(given, dict) or not given.get("file"):
                 return given
-            if given.get("drop") or "weight" in given:
+            if given.get("drop") or "weight" in given or given.get("group"):
                 raise ValueError(
-                    "give either `file` or `drop` and `weight`, not both: one place for the rules"
+                    "give either `file` or `drop`, `weight` and `group`, not both: one place for the rules"
                 )
             path = Path(str(given["file"]))
             try:
                 rules = yaml.safe_load(path.read_text(encoding="utf-8"))
             except (OSError, yaml.YAMLError) as error:
                 raise ValueError(f"cannot read policy file {path}: {error}") from None
-            if not isinstance(rules, dict) or set(rules) - {"drop", "weight"}:
+            if not isinstance(rules, dict) or set(rules) - {"drop", "weight", "group"}:
                 raise ValueError(
-                    f"policy file {path} must hold `drop` (reason: condition) and may hold `weight`"
+                    f"policy file {path} must hold `drop` (reason: condition) and may hold `weight` and `group`"
                 )
             return rules
 
@@ -78,13 +92,17 @@ class Policy(MapStage):
         weights = _evaluate(
             connection, {"weight": f"CAST(({self.config.weight}) AS DOUBLE)"}, batch.column_names
         )
+        groups = _evaluate(connection, self.config.group, batch.column_names)
         dropped, kept = [], []
         for index, document in enumerate(batch["id"].to_pylist()):
             reasons = [name for name in rules if hits[name][index]]
             if reasons:
                 dropped.append(Reason(document, reasons[0], ", ".join(reasons)))
             else:
-                kept.append({"id": document, "policy_weight": weights["weight"][index]})
+                group = next((name for name in groups if groups[name][index]), "other")
+                kept.append(
+                    {"id": document, "policy_weight": weights["weight"][index], "policy_group": group}
+                )
         return Outcome(pa.Table.from_pylist(kept, schema=self.schema), dropped)
 
 

@@ -105,7 +105,7 @@ class _Worker:
         self._limit_memory(limits)
         self._prepare(job)
         assert job.shard is not None
-        self.table = dataset.read_joined(job.inputs, job.shard)
+        self.table = dataset.read_joined(job.inputs, job.shard, job.selected_by)
         self.stage.begin(self.table)
         return self.table.num_rows, self.table["id"]
 
@@ -122,7 +122,9 @@ class _Worker:
     def round(self, job: Job, limits: Limits) -> tuple[Any, int, Any, int]:
         self._limit_memory(limits)
         self._prepare(job)
-        table = dataset.read_joined(job.inputs, job.shard) if job.shard is not None else None
+        table = None
+        if job.shard is not None:
+            table = dataset.read_joined(job.inputs, job.shard, job.selected_by)
         routed = _read_routed(job.routed) if job.routed is not None else None
         value = getattr(self.stage, job.round or "")(stage.Unit(job.index, table, routed))
         received = routed.num_rows if routed is not None else 0

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline import storage
@@ -154,11 +155,14 @@ def read_shard(path: str, columns: list[str] | None = None) -> pa.Table:
         ) from None
 
 
-def read_joined(datasets: list[tuple[str, list[str] | None]], shard: str) -> pa.Table:
+def read_joined(
+    datasets: list[tuple[str, list[str] | None]], shard: str, selected_by: str | None = None
+) -> pa.Table:
     """One shard of a dataset with its column datasets beside it.
 
-    `datasets`: (folder, columns or None for all); the first is the one described. Raises `RunError` when a column
-    dataset's ids are not the same in the same order: the contract that makes joining a matter of pasting.
+    `datasets`: (folder, columns or None for all); the first is the one described. `selected_by`: folder of a dataset
+    whose same-named shard holds the rows that count, in the same order; its columns come along. Raises `RunError`
+    when a column dataset's ids are not the same in the same order: the contract that makes joining a matter of pasting.
     """
     (folder, columns), *described_by = datasets
     table = read_shard(storage.join(folder, f"{shard}.parquet"), columns)
@@ -172,6 +176,18 @@ def read_joined(datasets: list[tuple[str, list[str] | None]], shard: str) -> pa.
         for name in beside.column_names:
             if name != "id":
                 table = table.append_column(beside.field(name), beside[name])
+    if selected_by is not None:
+        selection = read_shard(storage.join(selected_by, f"{shard}.parquet"))
+        rows = pc.index_in(selection["id"], value_set=table["id"])
+        if rows.null_count or (len(rows) > 1 and not pc.all(pc.less(rows[:-1], rows[1:])).as_py()):
+            raise RunError(
+                f"{selected_by}/{shard}.parquet holds ids that {folder}/{shard}.parquet has not, or in another order: "
+                "it belongs to an earlier state. Run its stage again."
+            )
+        table = table.take(rows)
+        for name in selection.column_names:
+            if name != "id":
+                table = table.append_column(selection.field(name), selection[name])
     return table
 
 

@@ -55,6 +55,7 @@ class Job:
     inputs: list[tuple[str, list[str] | None]]  # (dataset folder, columns)
     shard: str | None
     working_directory: str  # of the run: relative paths in the config are meant from there
+    selected_by: str | None = None  # folder of the dataset that says which rows count
     round: str | None = None
     index: int = 0
     routed: list[tuple[str, int]] | None = (

@@ -127,18 +127,23 @@ def run_ledger(
     for table in tables:
         for request in stage.requests(table):
             wanted.setdefault(request_id(stage.name, request), request)
+    for request in stage.own_requests():
+        wanted.setdefault(request_id(stage.name, request), request)
     book = Book(storage.join(output, "_book"))
     missing = {key: request for key, request in wanted.items() if key not in book.rows}
     advance(len(wanted) - len(missing), 0, 0)
     try:
-        stage.prepare()
-        failed = asyncio.run(_ask_all(stage, missing, book, advance)) if missing else {}
+        if missing:
+            stage.prepare()
+            failed = asyncio.run(_ask_all(stage, missing, book, advance))
     except* ReasonmillError as group:
         error = next(_leaves(group))
     except* OSError as group:
         error = storage.explain_disk_error(next(_leaves(group)), output)  # type: ignore[arg-type]
     finally:
         book.close()
+        if missing:
+            stage.release()
     if error is not None:
         raise error
     return _write(stage, output, wanted, book, failed), len(missing)
@@ -201,9 +206,8 @@ def _write(
         if row["answer"] is None:
             dropped.append({"id": key, "stage": stage.name, "reason": row["reason"], "detail": ""})
         else:
-            kept.append({"request_id": key, "request": row["request"], **json.loads(row["answer"])})
-    schema = pa.schema([*list(BOOK)[:2], *stage.schema])
-    table = pa.Table.from_pylist(kept, schema=schema)
+            kept.append({"id": key, "request": row["request"], **json.loads(row["answer"])})
+    table = pa.Table.from_pylist(kept, schema=stage.written())
     for n, start in enumerate(range(0, len(kept), ROWS_PER_SHARD)):
         path = storage.join(output, f"{n:05d}.parquet")
         record.shards.append(vars(dataset.write_shard(path, table.slice(start, ROWS_PER_SHARD))))

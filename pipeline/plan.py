@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from pipeline import dataset, storage
 from pipeline.dataset import DATASET_VERSION, Dataset, Shard
 from pipeline.errors import RequestError, RunError
 from pipeline.isolation import Job
-from pipeline.stage import Stage
+from pipeline.stage import ShuffleStage, Stage
 from pipeline.tasks import Record
 
 
@@ -53,35 +55,95 @@ class Summary:
         return "  ".join([*parts, f"{self.seconds:.1f} s ({rate:,.0f}/s){again}"])
 
 
+@dataclass(frozen=True)
+class Input:
+    """A dataset a stage works through, shard by shard, and what is joined to it."""
+
+    dataset: Dataset
+    beside: tuple[Dataset, ...] = ()  # its column datasets
+    selection: Dataset | None = None  # which of its rows count
+
+    @property
+    def rows(self) -> int:
+        return (self.selection or self.dataset).rows
+
+    def all(self) -> list[Dataset]:
+        return [self.dataset, *self.beside, *([self.selection] if self.selection else [])]
+
+
+@dataclass(frozen=True)
+class InputShard:
+    """A shard to work on. `name` is unique among all inputs, and the name of what is made of it."""
+
+    name: str
+    source: Input
+    shard: str
+
+    def read(self) -> pa.Table:
+        inputs: list[tuple[str, list[str] | None]] = [(d.path, None) for d in self._joined()]
+        return dataset.read_joined(inputs, self.shard, self._selected_by())
+
+    def _joined(self) -> tuple[Dataset, ...]:
+        return (self.source.dataset, *self.source.beside)
+
+    def _selected_by(self) -> str | None:
+        return self.source.selection.path if self.source.selection else None
+
+    def digests(self) -> dict[str, str | None]:
+        return {
+            d.name: next((s.sha256 for s in d.shards if s.name == self.shard), None)
+            for d in self.source.all()
+        }
+
+    def of_job(self, reads: list[str] | None) -> dict[str, Any]:
+        """The fields of a `Job` that say what to read."""
+        first, *beside = self._joined()
+        return {
+            "inputs": [(first.path, reads), *((d.path, None) for d in beside)],
+            "shard": self.shard,
+            "selected_by": self._selected_by(),
+        }
+
+
 class Plan:
     """A stage, where it reads and writes, and the keys under which its units count as done."""
 
-    def __init__(self, stage: Stage, output: str, source: Dataset, beside: list[Dataset]) -> None:
-        self.stage, self.output, self.source, self.beside = stage, output, source, beside
+    def __init__(self, stage: Stage, output: str, inputs: list[Input], used: list[Dataset]) -> None:
+        self.stage, self.output, self.inputs, self.used = stage, output, inputs, used
+        self.folder = inputs[0].dataset.path.rsplit("/", 1)[0]
         self.stage_key = stage.key()
-        self.rows = source.rows
-        self._shas = {d.name: {s.name: s.sha256 for s in d.shards} for d in (source, *beside)}
+        self.rows = sum(source.rows for source in inputs)
+        self.shards = [
+            InputShard(f"{source.dataset.name}-{s.name}" if len(inputs) > 1 else s.name, source, s.name)
+            for source in inputs
+            for s in source.dataset.shards
+        ]
+        self._used = {d.name: d.digest for d in used}
+
+    def datasets(self) -> list[Dataset]:
+        """Everything that is read."""
+        return [*(d for source in self.inputs for d in source.all()), *self.used]
 
     @property
     def whole_key(self) -> str:
-        inputs = {d.name: d.digest for d in (self.source, *self.beside)}
+        inputs = {d.name: d.digest for d in self.datasets()}
         return storage.sha256(json.dumps([self.stage_key, inputs], sort_keys=True).encode())
 
-    def key(self, what: str, unit: str) -> str:
-        """Resume key of a unit: the stage, and the digests of the shards it reads."""
-        shas = {name: shards.get(unit) for name, shards in self._shas.items()}
-        return storage.sha256(json.dumps([self.stage_key, what, unit, shas], sort_keys=True).encode())
+    def key(self, what: str, unit: InputShard | int) -> str:
+        """Resume key of a unit: the stage, and the digests of what it reads. An int is a partition's index."""
+        name, reads = (unit.name, unit.digests()) if isinstance(unit, InputShard) else (str(unit), {})
+        parts = [self.stage_key, what, name, reads | self._used]
+        return storage.sha256(json.dumps(parts, sort_keys=True).encode())
 
-    def job(self, shard: str | None, **round_: Any) -> Job:
+    def job(self, shard: InputShard | None, **round_: Any) -> Job:
         cls = type(self.stage)
         reads = ["id", *(c for c in cls.reads if c != "id")] if cls.reads is not None else None
         return Job(
             stage=f"{cls.__module__}.{cls.__qualname__}",
             stage_key=self.stage_key,
             config=self.stage.config.model_dump(),
-            folder=self.source.path.rsplit("/", 1)[0],
-            inputs=[(self.source.path, reads), *((d.path, None) for d in self.beside)],
-            shard=shard,
+            folder=self.folder,
+            **(shard.of_job(reads) if shard else {"inputs": [], "shard": None}),
             working_directory=str(Path.cwd()),
             **round_,
         )
@@ -117,10 +179,10 @@ def manifest_of(stage: Stage, plan: Plan, records: list[Record], summary: Summar
         "shape": stage.shape,
         "aligned": bool(getattr(stage, "aligned", False)),
         "key": plan.whole_key,
-        "inputs": {d.name: d.digest for d in (plan.source, *plan.beside)},
+        "inputs": {d.name: d.digest for d in plan.datasets()},
         "config": json.loads(stage.config.model_dump_json()),
         "files": stage.files(),
-        "schema": {f.name: str(f.type) for f in stage.schema},
+        "schema": {f.name: str(f.type) for f in stage.written()},
         "shards": dataset.describe(shards),
         "reasons": dict(sorted(reasons.items())),
         "counts": {
@@ -151,7 +213,9 @@ def _identity(stage: Stage, summary: Summary, records: list[Record]) -> dict[str
     if stage.shape == "ledger":
         law = "requests = answered + dropped + failed, each once"
     total = summary.kept if aligned else summary.kept + dropped + failed
-    if total != summary.rows_in:
+    if _rows_end_in_partitions(stage):
+        law = "every row that a round sends, the next one receives"
+    elif total != summary.rows_in:
         raise RunError(
             f"stage {stage.name}: {law} does not hold: {summary.rows_in} in, {total} accounted for"
         )
@@ -167,6 +231,11 @@ def _identity(stage: Stage, summary: Summary, records: list[Record]) -> dict[str
     return {"law": law, **numbers}
 
 
+def _rows_end_in_partitions(stage: Stage) -> bool:
+    """Whether the rows that come out are others than those that went in."""
+    return isinstance(stage, ShuffleStage) and stage.rounds[-1].over != "shards"
+
+
 def summarise(
     stage: Stage, plan: Plan, records: list[Record], ran: int, skipped: int, started: float
 ) -> Summary:
@@ -179,7 +248,7 @@ def summarise(
     return Summary(
         stage=stage.name,
         output=plan.output,
-        rows_in=sum(r.rows_in for r in final),
+        rows_in=plan.rows if _rows_end_in_partitions(stage) else sum(r.rows_in for r in final),
         kept=sum(r.kept for r in final),
         dropped=dropped,
         failed=failed,

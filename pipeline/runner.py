@@ -33,7 +33,7 @@ from pipeline.dataset import Dataset
 from pipeline.errors import ReasonmillError, RequestError, RunError
 from pipeline.isolation import Limits, stop_children
 from pipeline.ledger import run_ledger
-from pipeline.plan import Plan, Summary, manifest_of, summarise
+from pipeline.plan import Input, Plan, Summary, manifest_of, summarise
 from pipeline.progress import StageProgress
 from pipeline.stage import ExpandStage, LedgerStage, MapStage, ShuffleStage, Stage
 from pipeline.tasks import Record, Task
@@ -122,40 +122,53 @@ class Runner:
     # ---- planning ----
 
     def _plan(self, stage: Stage, earlier: set[str] | None) -> Plan:
-        source = self._input(stage, earlier)
-        beside = [d for d in self._column_datasets(source) if d.name != stage.output]
-        if earlier is not None:
-            beside = [d for d in beside if d.name in earlier]
-        if "*" not in stage.columns:
-            beside = [d for d in beside if d.name in stage.columns]
-        return Plan(stage, storage.join(self.folder, stage.output), source, beside)
-
-    def _input(self, stage: Stage, earlier: set[str] | None) -> Dataset:
-        """The first of the stage's inputs that is there. It must be finished, and made from what is there now."""
         names = [n for n in stage.input if earlier is not None and n in earlier] or stage.input
+        around = {d.name: d for d in dataset.open_all(self.folder)}
+        sources = [self._open(stage, around, names)]
+        sources += [
+            self._open(stage, around, [name])
+            for name in stage.more
+            if (name in earlier if earlier is not None else name in around)
+        ]
+        inputs = [self._joined(stage, source, around, earlier) for source in sources]
+        used = [self._open(stage, around, [name]) for name in stage.uses]
+        return Plan(stage, storage.join(self.folder, stage.output), inputs, used)
+
+    def _open(self, stage: Stage, around: dict[str, Dataset], names: Iterable[str]) -> Dataset:
+        """The first of these datasets that is there. It must be finished, and made from what is there now."""
         for name in names:
             folder = storage.join(self.folder, name)
             if not storage.exists(folder):
                 continue
             found = Dataset.open(folder)
-            around = {d.name: d for d in dataset.open_all(self.folder)}
             if name in dataset.outdated(around):
                 raise RequestError(
                     f"{folder} is outdated: what it was made from has changed. Run its stage again first"
                 )
             return found
         raise RequestError(
-            f"stage {stage.name} needs a finished dataset {' or '.join(stage.input)} in {self.folder}: "
+            f"stage {stage.name} needs a finished dataset {' or '.join(names)} in {self.folder}: "
             f"run the stage that writes it first"
         )
 
-    def _column_datasets(self, source: Dataset) -> list[Dataset]:
-        """What says something about exactly this state of `source`."""
-        return [
+    def _joined(
+        self, stage: Stage, source: Dataset, around: dict[str, Dataset], earlier: set[str] | None
+    ) -> Input:
+        """A dataset with what says something about exactly this state of it."""
+        about = [
             d
-            for d in dataset.open_all(self.folder)
-            if d.aligned and d.manifest["inputs"].get(source.name) == source.digest
+            for d in around.values()
+            if d.manifest["inputs"].get(source.name) == source.digest
+            and d.name != stage.output
+            and (earlier is None or d.name in earlier)
         ]
+        beside = [d for d in about if d.aligned and {"*", d.name} & set(stage.columns)]
+        selection = next((d for d in about if d.name == stage.selected_by), None)
+        if stage.selected_by and selection is None:
+            raise RequestError(
+                f"stage {stage.name} works on what {stage.selected_by} has kept of {source.path}: run that stage first"
+            )
+        return Input(source, tuple(beside), selection)
 
     # ---- the shapes ----
 
@@ -165,8 +178,8 @@ class Runner:
         todo = [
             Task(
                 name=shard.name,
-                key=plan.key("map", shard.name),
-                job=plan.job(shard=shard.name),
+                key=plan.key("map", shard),
+                job=plan.job(shard),
                 output=plan.output,
                 limits=self._limits(stage),
                 rows_per_call=stage.rows_per_call,
@@ -175,14 +188,14 @@ class Runner:
                 schema=stage.schema,
                 stage_name=stage.name,
             )
-            for shard in plan.source.shards
+            for shard in plan.shards
         ]
         return self._execute(todo, plan, progress)
 
     def _shuffle(self, stage: Stage, plan: Plan, progress: StageProgress) -> tuple[list[Record], int]:
         assert isinstance(stage, ShuffleStage)
         progress.total = plan.rows * sum(step.over == "shards" for step in stage.rounds)
-        shards = plan.source.shards
+        shards = plan.shards
         previous: list[Record] = []
         records: list[Record] = []
         ran = 0
@@ -194,22 +207,24 @@ class Runner:
             sent = storage.sha256(json.dumps([r.beside for r in previous]).encode())
             todo = []
             for index in range(units if shards else 0):
-                shard = shards[index].name if step.over == "shards" else None
+                shard = shards[index] if step.over == "shards" else None
+                if step.to is not None:
+                    name = f"{number}-{step.name}-{index:05d}"
+                else:
+                    name = shard.name if shard else stage.shard_name(index)
                 todo.append(
                     Task(
-                        name=f"{number}-{step.name}-{index:05d}"
-                        if step.to is not None
-                        else shards[index].name,
-                        key=plan.key(f"{number}-{step.name}-{partitions}-{sent}", shard or str(index)),
+                        name=name,
+                        key=plan.key(f"{number}-{step.name}-{partitions}-{sent}", shard or index),
                         job=plan.job(
-                            shard=shard,
+                            shard,
                             round=step.name,
                             index=index,
                             routed=_routed(plan.output, previous, index) if previous else None,
                         ),
                         output=plan.output,
                         limits=self._limits(stage),
-                        identity="aligned" if stage.aligned else "map",
+                        identity="rows" if shard is None else "aligned" if stage.aligned else "map",
                         schema=stage.schema,
                         stage_name=stage.name,
                         partitions=partitions,  # type: ignore[arg-type]
@@ -230,8 +245,7 @@ class Runner:
         stage.folder = self.folder
         progress.total = None  # known once the requests are made
         advance = lambda rows, dropped, failed: progress.advance(rows, dropped=dropped, failed=failed)  # noqa: E731
-        inputs: list[tuple[str, list[str] | None]] = [(d.path, None) for d in (plan.source, *plan.beside)]
-        tables = (dataset.read_joined(inputs, shard.name) for shard in plan.source.shards)
+        tables = (shard.read() for shard in plan.shards)
         record, asked = run_ledger(stage, tables, plan.output, advance)
         self._check_budget(plan, Counter(record.failed), record.rows_in, [record])
         storage.write_json(tasks.record_path(plan.output, record.name), dataclasses.asdict(record))

@@ -28,6 +28,8 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
+from pipeline import storage
+from pipeline.dataset import Dataset
 from pipeline.errors import Drop
 
 OUR_PACKAGES = ("pipeline", "filters", "synth", "mixtures", "training", "reasonmill")
@@ -68,6 +70,9 @@ class Stage(abc.ABC):
     output: ClassVar[str]  # folder of the dataset it writes, below the run's folder
     input: ClassVar[tuple[str, ...]]  # dataset it reads; the first that exists of several alternatives
     columns: ClassVar[tuple[str, ...]] = ()  # column datasets joined to the input; ("*",) = all there are
+    selected_by: ClassVar[str | None] = None  # dataset (the policy) that says which rows of the input count
+    more: ClassVar[tuple[str, ...]] = ()  # datasets like the input, worked on as well where they are there
+    uses: ClassVar[tuple[str, ...]] = ()  # datasets it reads as a whole, by `used`: a tokenizer
     reads: ClassVar[tuple[str, ...] | None] = (
         None  # columns of `input` it needs (None: all); `id` always comes
     )
@@ -90,6 +95,14 @@ class Stage(abc.ABC):
 
     def begin(self, table: pa.Table) -> None:  # noqa: B027 - optional hook
         """Called with a whole joined input shard before its batches are processed (map and expand)."""
+
+    def written(self) -> pa.Schema:
+        """Columns of the dataset."""
+        return self.schema
+
+    def used(self, name: str) -> Dataset:
+        """One of the datasets that the stage `uses`."""
+        return Dataset.open(storage.join(self.folder, name))
 
     def files(self) -> dict[str, str]:
         """Model, policy, rubric and benchmark files the result depends on: name → sha256."""
@@ -164,8 +177,8 @@ class Round:
 
     `over`: a unit is an input shard, or a partition of the rows the previous round emitted, or everything at once
     ("all": only for what stays small). `to`: how many partitions the emitted rows go to; "shards" sends rows back
-    to the input shard whose index stands in their `partition` column; None marks the last round, which must be over
-    shards and returns an `Outcome` instead of rows.
+    to the input shard whose index stands in their `partition` column; None marks the last round. Over shards it
+    returns an `Outcome` that accounts for every row of the shard; over partitions, a table that becomes a shard.
     """
 
     name: str
@@ -193,19 +206,40 @@ class ShuffleStage(Stage):
     aligned: ClassVar[bool] = True
     rounds: tuple[Round, ...]
 
+    def shard_name(self, index: int) -> str:
+        """Name of the shard that the last round's unit writes, if that round is over partitions."""
+        return f"{index:05d}"
+
 
 class LedgerStage(Stage):
     """Questions asked once each. `requests` turns input rows into questions, `answer` asks one.
+
+    `prepare` is called when there is something to ask, in the process of the run, and `release` after it.
 
     The request's key is a hash of its content, so the same question is never paid for twice, in this run or the next.
     """
 
     shape = "ledger"
-    concurrency: ClassVar[int] = 64
+    concurrency: int = 64
+
+    def written(self) -> pa.Schema:
+        """`schema` is that of an answer; before it stand the request's id and the request itself, as JSON."""
+        id_, request = (
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("request", pa.string(), nullable=False),
+        )
+        return pa.schema([id_, request, *self.schema])
 
     @abc.abstractmethod
     def requests(self, table: pa.Table) -> Iterable[dict[str, Any]]:
         """JSON-able requests for a batch of rows; `source_id` in them names the document."""
+
+    def own_requests(self) -> Iterable[dict[str, Any]]:
+        """Requests that come of no single row: of files of the config, or of what `requests` has seen. Called last."""
+        return ()
+
+    def release(self) -> None:
+        """The opposite of `prepare`, however asking ended: stop a server."""
 
     @abc.abstractmethod
     async def answer(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class Task:
     output: str  # folder of the dataset
     limits: Limits
     rows_per_call: int = 0  # 0: a shuffle round
-    identity: str = "map"  # "map", "aligned", "expand" or "rows" (rows of a shuffle round)
+    identity: str = "map"  # "map", "aligned", "expand", or "rows": other rows than those that went in
     rows_per_shard: int = 0  # expand: how many children a shard holds
     schema: pa.Schema | None = None  # of kept rows
     stage_name: str = ""
@@ -91,6 +91,10 @@ def run_task(task: Task) -> Record:
         _write_outcome(task, record, result, _assemble(result, task))
     else:
         result = child.run_round(task.job, task.limits)
+        if task.partitions == 0 and not isinstance(
+            result.value, Outcome
+        ):  # the last round's rows are a shard
+            result.value = Outcome(result.value)
         if isinstance(result.value, Outcome):
             assert task.schema is not None
             result.value.kept = _conform(result.value.kept, task.schema, task)
@@ -144,11 +148,11 @@ def _nullable(schema: pa.Schema) -> pa.Schema:
 
 def _write_outcome(task: Task, record: Record, result: Result, outcome: Outcome) -> None:
     ids = result.ids if result.ids is not None else pa.chunked_array([], pa.string())
-    _prove(task, record, ids, outcome)
+    if task.identity != "rows":
+        _prove(task, record, ids, outcome)
     record.kept = outcome.kept.num_rows
     record.dropped, record.failed = _count(outcome.dropped), _count(outcome.failed)
-    shard = task.job.shard or task.name
-    for name, part in _parts(task, shard, outcome.kept):
+    for name, part in _parts(task, outcome.kept):
         written = dataset.write_shard(storage.join(task.output, f"{name}.parquet"), part)
         record.shards.append(asdict(written))
     for kind, reasons in (("dropped", outcome.dropped), ("failed", outcome.failed)):
@@ -158,17 +162,19 @@ def _write_outcome(task: Task, record: Record, result: Result, outcome: Outcome)
                 for r in reasons
             ]
             table = pa.Table.from_pylist(rows, schema=REASON_SCHEMA)
-            name = f"{kind}/{shard}"
+            name = f"{kind}/{task.name}"
             record.beside[name] = dataset.write_shard(
                 storage.join(task.output, f"{name}.parquet"), table
             ).sha256
 
 
-def _parts(task: Task, shard: str, kept: pa.Table) -> list[tuple[str, pa.Table]]:
+def _parts(task: Task, kept: pa.Table) -> list[tuple[str, pa.Table]]:
     if task.identity != "expand":
-        return [(shard, kept)]
+        return [(task.name, kept)]
     starts = range(0, kept.num_rows, task.rows_per_shard)  # no children: no shard
-    return [(f"{shard}-{n:03d}", kept.slice(start, task.rows_per_shard)) for n, start in enumerate(starts)]
+    return [
+        (f"{task.name}-{n:03d}", kept.slice(start, task.rows_per_shard)) for n, start in enumerate(starts)
+    ]
 
 
 def _prove(task: Task, record: Record, ids: pa.ChunkedArray, outcome: Outcome) -> None:

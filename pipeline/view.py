@@ -21,6 +21,7 @@ def connect(folder: str) -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB connection with the views of a run's folder.
 
     Views: one per finished dataset under its folder's name; `docs` (documents and all their current column datasets);
+    `generated` (synthetic text and its verdicts);
     `dropped` and `failed` over all stages, unfinished ones too: id, stage, reason, detail, and where the record came
     from (source, path, locator, url). Raises `RequestError` if there is no dataset.
     """
@@ -47,8 +48,9 @@ def connect(folder: str) -> duckdb.DuckDBPyConnection:
             files += [storage.join(inner, file) for file in storage.list_files(inner, ".parquet")]
         rows = f"SELECT * FROM read_parquet({_sql_list(files)})" if files else _NO_REASONS
         connection.execute(f"CREATE VIEW {kind} AS SELECT * FROM ({rows}) LEFT JOIN ({places}) USING (id)")
-    if "documents" in datasets and datasets["documents"].shards:
-        connection.execute(f"CREATE VIEW docs AS {_joined(datasets)}")
+    for name, source in (("docs", "documents"), ("generated", "synthetic")):
+        if source in datasets and datasets[source].shards:
+            connection.execute(f"CREATE VIEW {name} AS {_joined(datasets, source)}")
     return connection
 
 
@@ -75,16 +77,16 @@ def _places(datasets: dict[str, Dataset]) -> str:
     return " UNION ALL ".join(parts)
 
 
-def _joined(datasets: dict[str, Dataset]) -> str:
-    documents = datasets["documents"]
+def _joined(datasets: dict[str, Dataset], source: str) -> str:
+    """A dataset with all its current column datasets."""
     beside = [
         d
         for d in datasets.values()
-        if d.aligned and d.manifest["inputs"].get("documents") == documents.digest and d.shards
+        if d.aligned and d.manifest["inputs"].get(source) == datasets[source].digest and d.shards
     ]
-    columns = ["documents.*", *(f'"{d.name}".* EXCLUDE (id)' for d in beside)]
-    joins = "".join(f' LEFT JOIN "{d.name}" ON "{d.name}".id = documents.id' for d in beside)
-    return f"SELECT {', '.join(columns)} FROM documents{joins}"
+    columns = [f"{source}.*", *(f'"{d.name}".* EXCLUDE (id)' for d in beside)]
+    joins = "".join(f' LEFT JOIN "{d.name}" ON "{d.name}".id = {source}.id' for d in beside)
+    return f"SELECT {', '.join(columns)} FROM {source}{joins}"
 
 
 def _sql_list(paths: list[str]) -> str:

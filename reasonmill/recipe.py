@@ -196,6 +196,10 @@ def _check_place(stages: list[Stage], output: str) -> None:
         raise RequestError(
             f"it reads {' or '.join(stage.input)}; put {' or '.join(writers) or 'its writer'} before it"
         )
+    for name in (*stage.uses, *([stage.selected_by] if stage.selected_by else [])):
+        if name not in written and not finished(storage.join(output, name)):
+            writers = [known for known in STAGES if stage_class(known).output == name]
+            raise RequestError(f"it needs {name}; put {' or '.join(writers) or 'its writer'} before it")
     for earlier in before:
         if getattr(stage, "aligned", False) and "*" in earlier.columns and source in earlier.input:
             raise RequestError(
@@ -203,13 +207,10 @@ def _check_place(stages: list[Stage], output: str) -> None:
             )
     schema = None
     if source is not None:
-        columns = list(written[source].schema)
+        columns = list(written[source].written())
         for earlier in before:
-            if (
-                getattr(earlier, "aligned", False)
-                and source in earlier.input
-                and ("*" in stage.columns or earlier.output in stage.columns)
-            ):
+            described = getattr(earlier, "aligned", False) and {"*", earlier.output} & set(stage.columns)
+            if source in earlier.input and (described or earlier.output == stage.selected_by):
                 columns += [column for column in earlier.schema if column.name != "id"]
         schema = pa.schema([column.with_nullable(True) for column in columns])
     stage.check(schema)

@@ -16,12 +16,13 @@ DOCS = pa.table(
 RULES = {"too_short": "signal_words < 50", "near_duplicate": "dedup_of IS NOT NULL"}
 
 
-def test_reasons_and_weights():
-    policy = Policy(Policy.Config(drop=RULES, weight="signal_words / 100.0"))
+def test_reasons_weights_and_groups():
+    group = {"short_texts": "signal_words < 50", "known": "signal_words IS NOT NULL", "never_first": "true"}
+    policy = Policy(Policy.Config(drop=RULES, weight="signal_words / 100.0", group=group))
     outcome = policy.process(DOCS)
     assert outcome.kept.to_pylist() == [
-        {"id": "long", "policy_weight": 5.0},
-        {"id": "unknown", "policy_weight": None},
+        {"id": "long", "policy_weight": 5.0, "policy_group": "known"},
+        {"id": "unknown", "policy_weight": None, "policy_group": "never_first"},
     ]
     assert [tuple(reason) for reason in outcome.dropped] == [
         ("short", "too_short", "too_short"),
@@ -35,6 +36,11 @@ def test_a_wrong_rule_is_named_with_the_columns_there_are():
         RequestError, match=r"policy rule 'too_short': signal_word < 50.*Columns: id, signal_words"
     ):
         Policy(Policy.Config(drop={"too_short": "signal_word < 50"})).process(DOCS)
+
+
+def test_what_no_condition_fits_is_other():
+    kept = Policy(Policy.Config(group={"long": "signal_words > 400"})).process(DOCS).kept
+    assert kept["policy_group"].to_pylist() == ["long", "other", "other", "other", "other"]
 
 
 def test_rules_from_a_file_are_part_of_the_config_and_so_of_the_key(tmp_path):

@@ -407,7 +407,7 @@ def test_leftovers_of_another_recipe_are_not_read(tmp_path):
         with pytest.raises(RequestError, match="outdated"):
             runner.run(Second())
         plan = runner._plan(Second(), {"docs"})
-    assert plan.source.name == "docs"
+    assert plan.inputs[0].dataset.name == "docs"
 
 
 def test_a_record_never_vouches_for_another_states_shard(tmp_path):

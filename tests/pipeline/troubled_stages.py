@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline import storage
+from pipeline import dataset, storage
 from pipeline.errors import Drop, RunError
 from pipeline.stage import (
     DocumentStage,
@@ -192,3 +192,58 @@ class Shout(LedgerStage):
         if request["prompt"] == "raise":
             raise ValueError("nonsense")
         return {"loud": request["prompt"].upper()}
+
+
+class EvenOnes(MapStage):
+    """Selects every second row and says something about it, as the policy does."""
+
+    name, output, input, aligned = "even", "even", ("docs",), False
+    schema = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("rank", pa.int64())])
+
+    class Config(StageConfig):
+        """Options."""
+
+        keep: int = 2
+
+    def process(self, batch):
+        ids = batch["id"].to_pylist()
+        kept = [{"id": id_, "rank": int(id_[-4:])} for id_ in ids if int(id_[-4:]) % self.config.keep == 0]
+        gone = [Reason(id_, "odd") for id_ in ids if int(id_[-4:]) % self.config.keep]
+        return Outcome(pa.Table.from_pylist(kept, schema=self.schema), gone)
+
+
+class Selected(DocumentStage):
+    """Works on what `even` selected; sees its column and a dataset it uses as a whole."""
+
+    name, output, input, selected_by, uses = "selected", "selected", ("docs",), "even", ("suffix",)
+    schema = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("text", pa.string())])
+
+    def prepare(self):
+        self.suffix = dataset.read_shard(self.used("suffix").shard_path("00000"))["text"][0].as_py()
+
+    def process_document(self, row):
+        return {"id": row["id"], "text": f"{row['rank']}:{row['text']}{self.suffix}"}
+
+
+class Gather(ShuffleStage):
+    """Rows of two datasets meet by their text's length; what comes out are other rows, in shards of its own naming."""
+
+    name, output, input, more, aligned = "gather", "gather", ("selected",), ("docs",), False
+    rounds = (Round("send", "shards", 3), Round("count", "partitions", None))
+    schema = pa.schema(
+        [pa.field("id", pa.string()), pa.field("length", pa.int64()), pa.field("rows", pa.int64())]
+    )
+
+    def shard_name(self, index):
+        return f"third-{index}"
+
+    def send(self, unit: Unit):
+        lengths = [len(text) for text in unit.table["text"].to_pylist()]
+        return pa.table({"partition": pa.array([n % 3 for n in lengths], pa.int32()), "length": lengths})
+
+    def count(self, unit: Unit):
+        rows = [
+            {"id": str(n["values"]), "length": n["values"], "rows": n["counts"]}
+            for n in unit.routed["length"].value_counts().to_pylist()
+        ]
+        return pa.Table.from_pylist(sorted(rows, key=lambda row: row["length"]), schema=self.schema)
