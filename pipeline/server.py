@@ -223,6 +223,7 @@ def start_group(
         str(Path(__file__).with_name("keeper.py")),
         str(os.getpid()),
         str(grace),
+        "command",
     ]
     try:
         log.parent.mkdir(parents=True, exist_ok=True)

@@ -89,9 +89,9 @@ def test_the_group_outlives_the_thread_that_started_it(tmp_path):
     )
     thread.start()
     thread.join()
-    time.sleep(0.5)
+    assert wait_until(lambda: len(group_members(started[0].pid)) == 2)
+    time.sleep(0.3)
     assert started[0].poll() is None
-    assert len(group_members(started[0].pid)) == 2
     stop_group(started[0])
 
 
