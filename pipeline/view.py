@@ -12,7 +12,7 @@ import duckdb
 
 from pipeline import storage
 from pipeline.dataset import Dataset, finished, folders, open_all, outdated
-from pipeline.errors import RequestError
+from pipeline.errors import RequestError, RunError
 
 __all__ = ["connect", "open_all", "outdated", "unfinished"]
 
@@ -23,9 +23,20 @@ def connect(folder: str) -> duckdb.DuckDBPyConnection:
     Views: one per finished dataset under its folder's name; `docs` (documents and all their current column datasets);
     `generated` (synthetic text and its verdicts);
     `dropped` and `failed` over all stages, unfinished ones too: id, stage, reason, detail, and where the record came
-    from (source, path, locator, url). Raises `RequestError` if there is no dataset.
+    from (source, path, locator, url). Raises `RequestError` if there is no dataset, `RunError` if one is damaged.
     """
     connection = duckdb.connect()
+    try:
+        _create_views(connection, folder)
+    except duckdb.Error as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise RunError(
+            f"a dataset below {folder} cannot be read: {first_line}. Delete the shard and run its stage again"
+        ) from None
+    return connection
+
+
+def _create_views(connection: duckdb.DuckDBPyConnection, folder: str) -> None:
     if not storage.is_local(folder):
         connection.register_filesystem(storage.split(folder)[0])
     datasets = {d.name: d for d in open_all(folder)}
@@ -51,7 +62,6 @@ def connect(folder: str) -> duckdb.DuckDBPyConnection:
     for name, source in (("docs", "documents"), ("generated", "synthetic")):
         if source in datasets and datasets[source].shards:
             connection.execute(f"CREATE VIEW {name} AS {_joined(datasets, source)}")
-    return connection
 
 
 def unfinished(folder: str) -> list[str]:

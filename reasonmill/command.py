@@ -7,12 +7,13 @@ Nothing heavy is imported before a sub-command asks for it, so that `--help` is 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 import yaml
 
-from pipeline.errors import ReasonmillError, RequestError
+from pipeline.errors import ReasonmillError, RequestError, RunError
 from reasonmill.stages import STAGES, stage_class
 
 
@@ -107,10 +108,9 @@ def run(
     if output:
         fields["output"] = output
     plan = load_recipe(recipe, fields)
-    if until and until not in [stage.name for stage in plan.stages]:
-        raise RequestError(
-            f"--until {until}: this recipe's stages are {', '.join(s.name for s in plan.stages)}"
-        )
+    names = [*(stage.name for stage in plan.stages), *plan.steps()]
+    if until and until not in names:
+        raise RequestError(f"--until {until}: this recipe's stages are {', '.join(names)}")
     if dry_run:
         click.echo(yaml.safe_dump(plan.resolved(), sort_keys=False, allow_unicode=True, width=110), nl=False)
     else:
@@ -147,6 +147,42 @@ def serve(model: str, port: int, options: tuple[str, ...]) -> None:
     from pipeline.server import serve as start
 
     start(model, port=port, options=dict(_change(option) for option in options))
+
+
+@cli.command()
+@click.argument("recipe")
+@click.option(
+    "--plot", metavar="FILE", help="Where to draw it (.png, .svg or .pdf). [NAME-schedule.png, here]"
+)
+def schedule(recipe: str, plot: str | None) -> None:
+    """Print and draw a recipe's training schedule: rate, batch, MTP weight, context and RoPE base over tokens."""
+    from reasonmill.schedule import show
+
+    show(recipe, plot or f"{Path(recipe).stem}-schedule.png")
+
+
+@cli.command()
+@click.argument("folder", metavar="RUN")
+def report(folder: str) -> None:
+    """Write RUN/report.html: one page about a run, finished or not, that needs no network."""
+    from reasonmill.report import write_report
+
+    click.echo(write_report(folder))
+
+
+@cli.command("check-export")
+@click.argument("model")
+@click.option("--prompt", "prompts", multiple=True, help="A text to go on from; may be repeated.")
+@click.option("--new-tokens", type=click.IntRange(1), default=48, show_default=True)
+@click.option("--output", metavar="FILE", help="Also write the result as JSON.")
+def check_export(model: str, prompts: tuple[str, ...], new_tokens: int, output: str | None) -> None:
+    """Greedy answers of an exported MODEL folder: our forward pass, stock vLLM, stock vLLM with MTP."""
+    from reasonmill.check_export import check_export, show
+
+    result = check_export(model, prompts or None, new_tokens=new_tokens, output=output)
+    show(result)
+    if result.equal is not None and not result.passed:
+        raise RunError("the exported model answers differently in vLLM: see above")
 
 
 @cli.command("demo-corpus")

@@ -1,4 +1,4 @@
-"""`reasonmill inspect`: counts, reasons, samples and any SQL over a run's folder or over one dataset."""
+"""`reasonmill inspect`: counts, reasons, verdicts, the mixture, samples, and any SQL over a run's folder or one dataset."""
 
 from __future__ import annotations
 
@@ -29,6 +29,13 @@ def inspect(folder: str, *, sql: str | None, samples: int, stage: str | None, cs
     _print_datasets(console, folder)
     _print_reasons(console, connection)
     names = {row[0] for row in _query(connection, "SELECT view_name FROM duckdb_views() WHERE NOT internal")}
+    if {"synthetic", "verdicts"} <= names:
+        _print_verdicts(console, connection)
+    if {"tokens", "mixture"} <= names:
+        from mixtures.table import mixture_table
+
+        console.print()
+        console.print(mixture_table(folder))
     if samples:
         _print_samples(console, connection, names, samples, stage)
     console.print(
@@ -107,6 +114,22 @@ def _print_reasons(console: Console, connection: duckdb.DuckDBPyConnection) -> N
         for kind, stage, reason, count, example in rows:
             table.add_row(kind, stage, reason, f"{count:,}", escape(textwrap.shorten(example, 80)))
         console.print(table)
+
+
+def _print_verdicts(console: Console, connection: duckdb.DuckDBPyConnection) -> None:
+    rows = _query(
+        connection,
+        """
+        SELECT strategy, coalesce(verdict, 'failed'), verdict_reason, count(*), sum(completion_tokens)
+        FROM generated GROUP BY ALL ORDER BY strategy, count(*) DESC, 2, 3
+        """,
+    )
+    table = Table(
+        "strategy", "verdict", "reason", "answers", "tokens", title="\nSynthetic text", title_justify="left"
+    )
+    for strategy, verdict, reason, answers, tokens in rows:
+        table.add_row(strategy, verdict, reason or "", f"{answers:,}", f"{tokens:,}")
+    console.print(table)
 
 
 def _print_samples(

@@ -9,6 +9,10 @@
       urls:
       extract: {html: resiliparse}
       policy: {file: recipes/policy.yaml}
+    pretrain: …          # then, if wanted: training, export, the export's check, the report
+    export: {}
+    check: {prompts: [Let n be]}
+    report: true
 
 A mistake is reported with file, line, field, value and remedy before anything runs.
 """
@@ -25,7 +29,7 @@ from typing import Any
 
 import pyarrow as pa
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pipeline import storage
 from pipeline.dataset import finished
@@ -33,7 +37,9 @@ from pipeline.errors import RequestError
 from pipeline.runner import RunOptions
 from pipeline.sources import Source
 from pipeline.stage import Stage
+from reasonmill.model_steps import Check, Export
 from reasonmill.stages import STAGES, stage_class
+from training.settings import Settings, parse_settings
 
 UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
@@ -96,6 +102,21 @@ class _RecipeFile(BaseModel):
     run: Running = Running()
     sources: list[Source] = Field(min_length=1, description="the list, or a file that holds it")
     stages: dict[str, dict[str, Any] | None] = Field(min_length=1)
+    pretrain: dict[str, Any] | None = Field(None, description="what training.pretrain reads")
+    launch: list[str] | None = Field(
+        None, description="arguments of `accelerate launch`; default: all devices of this machine"
+    )
+    export: Export | None = Field(None, description="make a Hugging Face folder of the last checkpoint")
+    check: Check | None = Field(None, description="compare the export with stock vLLM")
+    report: bool = Field(False, description="write report.html at the end")
+
+    @model_validator(mode="after")
+    def _steps_in_a_row(self) -> _RecipeFile:
+        if self.check and not self.export:
+            raise ValueError("`check` compares the exported model: it needs `export` (`export: {}` will do)")
+        if self.export and self.pretrain is None:
+            raise ValueError("`export` needs a model: add `pretrain`")
+        return self
 
 
 @dataclass
@@ -107,6 +128,22 @@ class Recipe:
     running: Running
     sources: list[Source]
     stages: list[Stage]
+    content: dict[str, Any]  # the file with its changes, as training.pretrain will read it
+    pretrain: Settings | None = None
+    launch: list[str] | None = None
+    export: Export | None = None
+    check: Check | None = None
+    report: bool = False
+
+    def steps(self) -> list[str]:
+        """What is to be done after the stages."""
+        wanted = {
+            "pretrain": self.pretrain,
+            "export": self.export,
+            "check": self.check,
+            "report": self.report,
+        }
+        return [name for name, how in wanted.items() if how]
 
     def resolved(self) -> dict[str, Any]:
         """The plan with every default filled in, as `--dry-run` prints it."""
@@ -116,6 +153,11 @@ class Recipe:
             "run": self.running.model_dump(),
             "sources": [source.model_dump() for source in self.sources],
             "stages": {stage.name: stage.config.model_dump(mode="json") for stage in self.stages},
+            "pretrain": self.pretrain.said if self.pretrain else None,
+            "launch": self.launch,
+            "export": self.export.model_dump() if self.export else None,
+            "check": self.check.model_dump() if self.check else None,
+            "report": self.report,
         }
 
 
@@ -172,9 +214,18 @@ def load_recipe(path: str, changes: dict[str, Any] | None = None) -> Recipe:
             near = difflib.get_close_matches(name, STAGES, 1) if name not in STAGES else []
             hint = f" Did you mean {near[0]!r}?" if near and "class" not in (config or {}) else ""
             mistakes.append(f"{path}:{lines.get(('stages', name), 1)}: stages.{name}: {error}{hint}")
+    settings = None
+    if recipe.pretrain is not None:
+        try:
+            settings = parse_settings(content)
+        except RequestError as error:
+            mistakes.append(f"{path}:{lines.get(('pretrain',), 1)}: {error}")
     if mistakes:
         raise RequestError("\n".join(mistakes))
-    return Recipe(recipe.name, recipe.output, recipe.run, recipe.sources, stages)
+    after = {name: getattr(recipe, name) for name in ("launch", "export", "check", "report")}
+    return Recipe(
+        recipe.name, recipe.output, recipe.run, recipe.sources, stages, content, pretrain=settings, **after
+    )
 
 
 def _check_place(stages: list[Stage], output: str) -> None:

