@@ -72,6 +72,8 @@ class Cluster:
                 "distributed.worker.memory.pause": False,
                 "distributed.worker.memory.spill": False,
                 "distributed.worker.memory.target": False,
+                # Dask would set these in *this* process, and a vLLM started later would run on one thread.
+                "distributed.nanny.pre-spawn-environ": {},
             }
         )
         handler = signal.getsignal(signal.SIGINT)

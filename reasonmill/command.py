@@ -143,10 +143,11 @@ def inspect(folder: str, sql: str | None, csv: bool, samples: int, stage: str | 
     "--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of vLLM: max-model-len=4096."
 )
 def serve(model: str, port: int, options: tuple[str, ...]) -> None:
-    """Serve a model folder with vLLM until Ctrl-C (OpenAI-compatible, one server per GPU)."""
+    """Serve a model with vLLM until Ctrl-C (OpenAI-compatible, one server per GPU): a folder, or a known name."""
+    from pipeline.models import FOLDERS, model_folder
     from pipeline.server import serve as start
 
-    start(model, port=port, options=dict(_change(option) for option in options))
+    start(str(model_folder(model)) if model in FOLDERS else model, port=port, options=dict(_change(option) for option in options))
 
 
 @cli.command()

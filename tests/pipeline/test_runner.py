@@ -1,6 +1,7 @@
 """The runner: nothing lost, nothing done twice, the same bytes whatever happens."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -481,3 +482,20 @@ def test_an_error_message_that_is_no_utf8_is_kept_readable(tmp_path):
     (summary,) = run(tmp_path, Lengths())
     assert summary.failed == Counter(raised=1)
     assert reasons(tmp_path) == {("lengths", "00-0000"): "raised"}
+
+
+def test_a_cluster_leaves_the_environment_as_it_was(tmp_path):
+    """What is started after the stages, a vLLM or a training, may use all cores."""
+    write_docs(tmp_path, texts(1, 3))
+    code = (
+        "import os; from pipeline.runner import Runner, RunOptions; from troubled_stages import Lengths\n"
+        "if __name__ == '__main__':\n"
+        f"    with Runner({str(tmp_path)!r}, RunOptions(workers=1, quiet=True)) as runner: runner.run(Lengths())\n"
+        "    print(os.environ.get('OMP_NUM_THREADS'), os.environ.get('MKL_NUM_THREADS'))"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.endswith("NUM_THREADS")}
+    environment["PYTHONPATH"] = os.pathsep.join([str(HERE), *sys.path])
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == ["None", "None"], done.stderr

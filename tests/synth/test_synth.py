@@ -358,7 +358,7 @@ def test_answers_are_kept_as_they_came(vllm_server: Server, tmp_path):
     assert run(tmp_path, more).kept == 13
     assert (tmp_path / "synthetic" / "_book" / "segment-00000.parquet").read_bytes() == book
     new = duckdb.sql(f"SELECT count(*) FROM read_parquet('{tmp_path}/synthetic/_book/segment-00001.parquet')")
-    assert new.fetchone() == (2,)
+    assert new.fetchall() == [(2,)]
 
 
 DRIVER = """
