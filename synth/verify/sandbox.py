@@ -48,17 +48,17 @@ def start(source: str, arguments: Sequence[str] = (), folders: Sequence[Path] = 
     """
     bwrap, libraries, readable, prefix, python = _programs()
     root = os.geteuid() == 0
-    for folder in folders:
-        if root and not _others_can_read(folder):
-            raise PermissionError(f"{folder} cannot be read by an ordinary user")
     ours, theirs = socket.socketpair()
     filter_file = _seccomp_file()
+    closed = [str(folder) for folder in folders if root and not _others_can_read(folder)]
+    places = {f"/mnt/{number}": folder for number, folder in enumerate(closed)}
+    places |= {str(folder): str(folder) for folder in folders if str(folder) not in closed}
     try:
-        command = _options({readable: prefix} | {str(folder): str(folder) for folder in folders})
+        command = _options({readable: prefix} | places)
         if filter_file is not None:
             command += ["--seccomp", str(filter_file)]
         process = subprocess.Popen(
-            [bwrap, *command, "--", python, "-I", "-S", "-c", source, *arguments],
+            [*_opened(closed), bwrap, *command, "--", python, "-I", "-S", "-c", source, *arguments],
             stdin=theirs.fileno(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -66,9 +66,9 @@ def start(source: str, arguments: Sequence[str] = (), folders: Sequence[Path] = 
             cwd="/",
             pass_fds=[filter_file] if filter_file is not None else [],
             start_new_session=True,
-            user=NOBODY if root else None,
-            group=NOBODY if root else None,
-            extra_groups=[] if root else None,
+            user=NOBODY if root and not closed else None,
+            group=NOBODY if root and not closed else None,
+            extra_groups=[] if root and not closed else None,
         )
     except BaseException:
         ours.close()
@@ -105,6 +105,20 @@ def unavailable() -> str | None:
     return None
 
 
+def _opened(closed: list[str]) -> list[str]:
+    """How root starts bwrap as an ordinary user who may see these folders, which lie below a folder of root's.
+
+    In a mount namespace of its own each is bound below /mnt; each program becomes the next, so that bwrap's parent
+    is still this process.
+    """
+    if not closed:
+        return []
+    script = 'mount -t tmpfs -o mode=755 tmpfs /mnt; n=0; while [ "$1" != -- ]; do mkdir /mnt/$n; mount --bind "$1" /mnt/$n; '
+    script += "n=$((n+1)); shift; done; shift; "
+    script += f'exec setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups -- "$@"'
+    return ["unshare", "--mount", "--propagation", "private", "sh", "-ec", script, "sh", *closed, "--"]
+
+
 def _options(folders: dict[str, str]) -> list[str]:
     """What bwrap is told; folders: outside → inside, read-only."""
     options = ["--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session"]
@@ -116,11 +130,11 @@ def _options(folders: dict[str, str]) -> list[str]:
             options += ["--symlink", str(path.readlink()), str(path)]
         elif path.is_dir():
             options += ["--ro-bind", str(path), str(path)]
-    for outside, inside in folders.items():
-        if inside != "/usr":
-            options += ["--ro-bind", outside, inside]
     options += ["--proc", "/proc", "--dev", "/dev"]
     options += ["--size", str(SHM_BYTES), "--tmpfs", "/dev/shm", "--size", str(TMP_BYTES), "--tmpfs", "/tmp"]
+    for outside, inside in folders.items():  # after /tmp, below which some of them may lie
+        if inside != "/usr":
+            options += ["--ro-bind", outside, inside]
     # the root and /dev are memory file systems without a limit: nothing may be written there
     return [*options, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp"]
 
