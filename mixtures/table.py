@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rich.markup import escape
 from rich.table import Table
 
 from mixtures.mix import MixConfig
 from mixtures.shares import plan
 from pipeline import storage
-from pipeline.dataset import Dataset
+from pipeline.dataset import Dataset, open_all, outdated
+from pipeline.errors import RequestError
 from pipeline.view import connect
 
 
@@ -31,8 +33,15 @@ class MixtureRow:
 
 
 def planned_and_realised(run: str) -> list[MixtureRow]:
-    """Rows of each stage, its groups first. Raises `RequestError` if the run has no finished mixture."""
-    manifest = Dataset.open(storage.join(run, "mixture")).manifest
+    """Rows of each stage, its groups first.
+
+    Raises `RequestError` if the run has no finished mixture, or one of tokens that are no longer there: a plan made
+    of other tokens would be another plan.
+    """
+    mixture = Dataset.open(storage.join(run, "mixture"))
+    manifest = mixture.manifest
+    if mixture.name in outdated({d.name: d for d in open_all(run)}):
+        raise RequestError(f"{mixture.path} is outdated: run `mix` again")
     config = MixConfig(**manifest["config"])
     with connect(run) as database:
         views = {
@@ -108,7 +117,7 @@ def mixture_table(run: str) -> Table:
             shares = ["", "", ""]
         table.add_row(
             row.stage,
-            row.group or f"all, in {row.sequences:,} sequences",
+            escape(row.group) if row.group is not None else f"all, in {row.sequences:,} sequences",
             *shares,
             f"{row.planned_tokens:,}",
             f"{row.realised_tokens:,}",

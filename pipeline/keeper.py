@@ -29,7 +29,7 @@ def keep(parent: int, grace: float, who: str, command: list[str]) -> None:
         time.sleep(0.1)
     if who == "all" and child.poll() is None:
         os.killpg(0, signal.SIGTERM)
-        _wait_for_all(time.monotonic() + grace)
+        _wait_for_all(child, time.monotonic() + grace)
     child.terminate()
     try:
         status = child.wait(grace)
@@ -40,10 +40,12 @@ def keep(parent: int, grace: float, who: str, command: list[str]) -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def _wait_for_all(deadline: float) -> None:
+def _wait_for_all(child: subprocess.Popen[bytes], deadline: float) -> None:
     try:
         while time.monotonic() < deadline:
-            os.waitpid(-1, os.WNOHANG)
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == child.pid:  # `wait` cannot ask for it any more
+                child.returncode = os.waitstatus_to_exitcode(status)
             time.sleep(0.05)
     except ChildProcessError:
         pass  # none is left

@@ -1,8 +1,8 @@
 """Ledgers: questions to a model or a judge, each asked once, ever.
 
 The book (`_book/`) is append-only: every answer is written to `open.jsonl` the moment it arrives and later packed
-into Parquet segments. A crash loses what is in flight and nothing else; a re-run asks only what has no answer. The
-dataset's own shards are the book's answers to today's requests, sorted by request, so that equal answers give equal
+into Parquet segments. A killed run loses what is in flight and nothing else (on an object store, which cannot append,
+the last `OBJECTS_PACK_EVERY` answers too); a re-run asks only what has no answer. The dataset's own shards are the book's answers to today's requests, sorted by request, so that equal answers give equal
 shards whatever the order they came in, and whatever else the book holds.
 """
 
@@ -27,6 +27,7 @@ from pipeline.tasks import Record, record_path
 
 ROWS_PER_SHARD = 2000
 PACK_EVERY = 1000  # answers after which the open page becomes a segment
+OBJECTS_PACK_EVERY = 50  # the same on an object store
 PACK_SECONDS = 60.0
 
 BOOK = pa.schema(
@@ -85,20 +86,20 @@ class Book:
                     self._open_rows.append(row)
 
     def add(self, row: dict[str, Any]) -> None:
-        """Write one answer down. It is on disk when this returns."""
+        """Write one answer down: a process killed after this does not lose it (on an object store: once it is packed)."""
         self.rows[row["request_id"]] = row
         self._open_rows.append(row)
         if self._page is not None:
             self._page.write(json.dumps(row, ensure_ascii=False) + "\n")
             self._page.flush()
-        full = len(self._open_rows) >= (PACK_EVERY if self._page else 50)
+        full = len(self._open_rows) >= (PACK_EVERY if self._page else OBJECTS_PACK_EVERY)
         if full or time.monotonic() - self._packed > PACK_SECONDS:
             self.pack()
 
     def pack(self) -> None:
         """Turn the open page into a segment."""
         if self._open_rows:
-            number = 1 + max((int(name[8:13]) for name in self._segments), default=-1)
+            number = 1 + max((int(name[8:-8]) for name in self._segments), default=-1)
             name = f"segment-{number:05d}.parquet"
             table = pa.Table.from_pylist(self._open_rows, schema=BOOK)
             storage.write_bytes(storage.join(self.folder, name), dataset.encode(table))
@@ -145,9 +146,11 @@ def run_ledger(
     except* OSError as group:
         error = storage.explain_disk_error(next(_leaves(group)), output)  # type: ignore[arg-type]
     finally:
-        book.close()
-        if missing:
-            stage.release()
+        try:
+            book.close()
+        finally:
+            if missing:
+                stage.release()
     if error is not None:
         raise error
     return _write(stage, output, wanted, book, failed), len(missing)
@@ -169,13 +172,13 @@ async def _ask_all(
         for key, request in todo:  # shared iterator: each asker takes the next question
             started, answer, reason, detail = time.monotonic(), None, None, None
             try:
-                answer = canonical(await stage.answer(request))
+                answer = canonical(_fitting(await stage.answer(request), stage.schema))
             except Drop as drop:
-                reason, detail = drop.reason, drop.detail
+                reason, detail = drop.reason, printable(drop.detail)
             except ReasonmillError:
                 raise  # the server is gone or the request can never work: no use asking on
             except Exception as error:
-                failed[key] = f"{type(error).__name__}: {error}"
+                failed[key] = printable(f"{type(error).__name__}: {error}")
                 progress.advance(1, failed=1)
                 continue
             seconds = round(time.monotonic() - started, 3)
@@ -195,6 +198,14 @@ async def _ask_all(
         for _ in range(min(stage.concurrency, len(missing))):
             group.create_task(asker())
     return failed
+
+
+def _fitting(answer: dict[str, Any], schema: pa.Schema) -> dict[str, Any]:
+    """The answer, if it can be a row of the dataset: one that cannot must not get into the book, where it would stay."""
+    pa.Table.from_pylist([answer], schema=schema)
+    if absent := [field.name for field in schema if not field.nullable and answer.get(field.name) is None]:
+        raise ValueError(f"the answer lacks {', '.join(absent)}")
+    return answer
 
 
 def _write(

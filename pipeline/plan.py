@@ -118,7 +118,6 @@ class Plan:
             for source in inputs
             for s in source.dataset.shards
         ]
-        self._used = {d.name: d.digest for d in used}
 
     def datasets(self) -> list[Dataset]:
         """Everything that is read."""
@@ -130,9 +129,12 @@ class Plan:
         return storage.sha256(json.dumps([self.stage_key, inputs], sort_keys=True).encode())
 
     def key(self, what: str, unit: InputShard | int) -> str:
-        """Resume key of a unit: the stage, and the digests of what it reads. An int is a partition's index."""
+        """Resume key of a unit: the stage with what it uses, and the digests of what the unit reads.
+
+        An int is a partition's index.
+        """
         name, reads = (unit.name, unit.digests()) if isinstance(unit, InputShard) else (str(unit), {})
-        parts = [self.stage_key, what, name, reads | self._used]
+        parts = [self.stage_key, what, name, reads]
         return storage.sha256(json.dumps(parts, sort_keys=True).encode())
 
     def job(self, shard: InputShard | None, **round_: Any) -> Job:

@@ -105,6 +105,7 @@ class Runner:
             execute = self._map
         else:
             execute = self._ledger
+        stage.folder = self.folder
         plan = self._plan(stage, None if earlier is None else set(earlier))
         started = time.monotonic()
         if plan.is_finished() and not (
@@ -128,7 +129,7 @@ class Runner:
         sources += [
             self._open(stage, around, [name])
             for name in stage.more
-            if (name in earlier if earlier is not None else name in around)
+            if (name in earlier if earlier and sources[0].name in earlier else name in around)
         ]
         inputs = [self._joined(stage, source, around, earlier) for source in sources]
         used = [self._open(stage, around, [name]) for name in stage.uses]
@@ -142,9 +143,7 @@ class Runner:
                 continue
             found = Dataset.open(folder)
             if name in dataset.outdated(around):
-                raise RequestError(
-                    f"{folder} is outdated: what it was made from has changed. Run its stage again first"
-                )
+                raise _outdated(folder)
             return found
         raise RequestError(
             f"stage {stage.name} needs a finished dataset {' or '.join(names)} in {self.folder}: "
@@ -154,13 +153,16 @@ class Runner:
     def _joined(
         self, stage: Stage, source: Dataset, around: dict[str, Dataset], earlier: set[str] | None
     ) -> Input:
-        """A dataset with what says something about exactly this state of it."""
+        """A dataset with what says something about exactly this state of it.
+
+        What an earlier recipe left is heard only about a dataset that it left as well.
+        """
         about = [
             d
             for d in around.values()
             if d.manifest["inputs"].get(source.name) == source.digest
             and d.name != stage.output
-            and (earlier is None or d.name in earlier)
+            and (earlier is None or d.name in earlier or source.name not in earlier)
         ]
         beside = [d for d in about if d.aligned and {"*", d.name} & set(stage.columns)]
         selection = next((d for d in about if d.name == stage.selected_by), None)
@@ -168,6 +170,10 @@ class Runner:
             raise RequestError(
                 f"stage {stage.name} works on what {stage.selected_by} has kept of {source.path}: run that stage first"
             )
+        old = dataset.outdated(around)
+        for said in (*beside, *([selection] if selection else [])):
+            if said.name in old:
+                raise _outdated(said.path)
         return Input(source, tuple(beside), selection)
 
     # ---- the shapes ----
@@ -242,7 +248,6 @@ class Runner:
 
     def _ledger(self, stage: Stage, plan: Plan, progress: StageProgress) -> tuple[list[Record], int]:
         assert isinstance(stage, LedgerStage)
-        stage.folder = self.folder
         tables = (shard.read() for shard in plan.shards)
         record, asked = run_ledger(stage, tables, plan.output, progress)
         self._check_budget(plan, Counter(record.failed), record.rows_in, [record])
@@ -360,6 +365,10 @@ class Runner:
         storage.write_json(
             storage.join(plan.output, "manifest.json"), manifest_of(stage, plan, records, summary)
         )
+
+
+def _outdated(folder: str) -> RequestError:
+    return RequestError(f"{folder} is outdated: what it was made from has changed. Run its stage again first")
 
 
 def _count(progress: StageProgress, record: Record) -> None:

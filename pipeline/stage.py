@@ -109,14 +109,20 @@ class Stage(abc.ABC):
         return {}
 
     def key(self) -> str:
-        """Digest of everything but the input that the stage's result depends on: the first part of a resume key."""
-        parts = {
+        """Digest of everything but the input that the stage's result depends on: the first part of a resume key.
+
+        With what it `uses`, once `folder` says where that is: a worker that has prepared for another tokenizer must
+        prepare again.
+        """
+        parts: dict[str, Any] = {
             "stage": f"{type(self).__module__}.{type(self).__qualname__}",
             "source": source_digest(type(self).__module__),
             "libraries": {name: importlib.metadata.version(name) for name in ("pyarrow", *self.libraries)},
             "config": json.loads(self.config.model_dump_json()),
             "files": self.files(),
         }
+        if self.uses and self.folder:
+            parts["uses"] = {name: self.used(name).digest for name in self.uses}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

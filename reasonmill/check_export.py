@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.errors import RequestError, RunError
-from pipeline.server import devices
+from pipeline.server import devices, start_group, stop_group
 
 PROMPTS = (
     "The capital of France is",
@@ -239,7 +239,7 @@ def _encode(folder: Path, prompts: Sequence[str | Sequence[int]]) -> list[list[i
 
 
 def _ask(witness: str, request: dict[str, Any], timeout: float) -> dict[str, Any]:
-    """Runs this module as a process that answers the request."""
+    """Runs this module as a process that answers the request, and that ends with this one however that ends."""
     with tempfile.TemporaryDirectory(prefix="check-export-") as folder:
         question, answer = Path(folder, "request.json"), Path(folder, "answer.json")
         question.write_text(json.dumps(request), encoding="utf-8")
@@ -253,15 +253,18 @@ def _ask(witness: str, request: dict[str, Any], timeout: float) -> dict[str, Any
         else:
             environment["CUDA_VISIBLE_DEVICES"] = request["device"]
         command = [sys.executable, "-m", "reasonmill.check_export", witness, str(question), str(answer)]
+        log = Path(folder, "log")
+        keeper = start_group(command, log, environment)
         try:
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout)
+            keeper.wait(timeout)
         except subprocess.TimeoutExpired:
             raise RunError(f"{witness} did not answer in {timeout:g} s.") from None
-        if done.returncode or not answer.exists():
-            end = "\n".join(f"    {line}" for line in (done.stdout + done.stderr).splitlines()[-30:])
-            raise RunError(
-                f"the process that runs {witness} failed with {done.returncode}. Its output ends:\n{end}"
-            )
+        finally:
+            stop_group(keeper)  # with all that it started
+        said = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        if "the process ended with status 0" not in said or not answer.exists():
+            end = "\n".join(f"    {line}" for line in said[-30:])
+            raise RunError(f"the process that runs {witness} failed. Its output ends:\n{end}")
         return json.loads(answer.read_text(encoding="utf-8"))
 
 

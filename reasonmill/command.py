@@ -147,7 +147,11 @@ def serve(model: str, port: int, options: tuple[str, ...]) -> None:
     from pipeline.models import FOLDERS, model_folder
     from pipeline.server import serve as start
 
-    start(str(model_folder(model)) if model in FOLDERS else model, port=port, options=dict(_change(option) for option in options))
+    start(
+        str(model_folder(model)) if model in FOLDERS else model,
+        port=port,
+        options=dict(_change(option) for option in options),
+    )
 
 
 @cli.command()
@@ -216,7 +220,7 @@ def _stage_command(name: str) -> click.Command:
             Running, {k: given.pop(k) for k in Running.model_fields if given.get(k) is not None}
         )
         config = {
-            k: _value(v)
+            k: v if cls.Config.model_fields[k].annotation in (str, str | None) else _value(v)
             for k, v in given.items()
             if v is not None and v != () and k in cls.Config.model_fields
         }

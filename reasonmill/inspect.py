@@ -26,12 +26,12 @@ def inspect(folder: str, *, sql: str | None, samples: int, stage: str | None, cs
     if sql is not None:
         _print_query(console, connection, sql, csv)
         return
-    _print_datasets(console, folder)
+    old = _print_datasets(console, folder)
     _print_reasons(console, connection)
     names = {row[0] for row in _query(connection, "SELECT view_name FROM duckdb_views() WHERE NOT internal")}
-    if {"synthetic", "verdicts"} <= names:
+    if {"synthetic", "verdicts"} <= names - old:
         _print_verdicts(console, connection)
-    if {"tokens", "mixture"} <= names:
+    if {"tokens", "mixture"} <= names - old:
         from mixtures.table import mixture_table
 
         console.print()
@@ -70,7 +70,8 @@ def _cell(value: Any) -> str:
     return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\n\r') else text
 
 
-def _print_datasets(console: Console, folder: str) -> None:
+def _print_datasets(console: Console, folder: str) -> set[str]:
+    """Prints one line a dataset; returns the names of those that are outdated."""
     columns = ("dataset", "stage", "shape", "shards", "in", "kept", "dropped", "failed", "MB", "state")
     table = Table(*columns, title=escape(folder), title_justify="left")
     datasets = {found.name: found for found in view.open_all(folder)}
@@ -96,6 +97,7 @@ def _print_datasets(console: Console, folder: str) -> None:
         console.print(
             "outdated: something it was made from has changed since; run its stage again", style="yellow"
         )
+    return old
 
 
 def _print_reasons(console: Console, connection: duckdb.DuckDBPyConnection) -> None:
@@ -112,7 +114,9 @@ def _print_reasons(console: Console, connection: duckdb.DuckDBPyConnection) -> N
         columns = ("", "stage", "reason", "documents", "for example")
         table = Table(*columns, title="\nWhat was left out", title_justify="left")
         for kind, stage, reason, count, example in rows:
-            table.add_row(kind, stage, reason, f"{count:,}", escape(textwrap.shorten(example, 80)))
+            table.add_row(
+                kind, escape(stage), escape(reason), f"{count:,}", escape(textwrap.shorten(example, 80))
+            )
         console.print(table)
 
 
@@ -128,7 +132,7 @@ def _print_verdicts(console: Console, connection: duckdb.DuckDBPyConnection) -> 
         "strategy", "verdict", "reason", "answers", "tokens", title="\nSynthetic text", title_justify="left"
     )
     for strategy, verdict, reason, answers, tokens in rows:
-        table.add_row(strategy, verdict, reason or "", f"{answers:,}", f"{tokens:,}")
+        table.add_row(escape(strategy), verdict, escape(reason or ""), f"{answers:,}", f"{tokens:,}")
     console.print(table)
 
 

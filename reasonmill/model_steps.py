@@ -1,12 +1,17 @@
 """What follows the mixtures: training, export, the check of the export, the report.
 
-Each step is a program of its own with files in the run's folder; `steps.json` remembers what each was made from. A
-step whose key is the same is skipped. A training that was cut short goes on from its newest checkpoint; one that was
-begun from another mixture or another schedule is set aside, never deleted.
+Each step is a program of its own with files in the run's folder; `steps.json` remembers what each was made from and
+what came out. A step is skipped while both are the same. A training that was cut short goes on from its newest
+checkpoint; one that was begun from another mixture or another schedule is set aside, never deleted.
+
+The key of `pretrain` holds the recipe's decisions, mixture and tokenizer, and deliberately not the trainer's code: a
+better log line must not throw away weeks of training. Who changes what it computes trains again with `--restart`. Nor
+does it hold what only rounds sums differently: ranks, threads, micro-batches, versions of libraries.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -23,7 +28,7 @@ from pipeline import storage
 from pipeline.dataset import Dataset
 from pipeline.errors import RequestError, RunError
 from pipeline.models import sha256_of
-from pipeline.server import gpus
+from pipeline.server import devices, gpus
 from pipeline.stage import source_digest
 from training.settings import Settings
 
@@ -67,24 +72,48 @@ class ModelSteps:
 
     def pretrain(self, settings: Settings, recipe: Path, launch: list[str] | None) -> bool:
         """Train as the recipe file says. Returns whether anything was done."""
-        key = _key(settings.decisive(), self._digest("mixture"), self._digest("tokenizer"))
-        before = self.steps.get("pretrain", {})
-        options = ["--config", str(recipe)]
-        if before and before["key"] != key and (self.folder / "pretrain").exists():
-            options.append("--restart")
+        self.check_request(settings)
+        decisions = settings.decisive() | {"precision": settings.precision}
+        key = _key(decisions, self._digest("mixture"), self._digest("tokenizer"))
 
         def work() -> str:
             arguments = accelerate_arguments() if launch is None else launch
-            command = [sys.executable, "-m", "accelerate.commands.launch", *arguments]
+            # Quiet, or a mistake that training explains is followed by a traceback of accelerate.
+            command = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", *arguments]
+            # Training itself knows best whose checkpoints these are: the last run may have died before it set them aside.
+            options = ["--config", str(recipe), "--restart-if-changed"]
             self._launch("pretrain", [*command, "-m", "training.pretrain", *options])
             log = storage.read_json(str(self.folder / "pretrain" / "run.json"))
             return f"{log['tokens']:,} tokens in {log['steps']:,} steps, {log['parameters']:,} parameters"
 
         return self._step("pretrain", key, self.folder / "pretrain" / "run.json", work)
 
+    def check_request(self, settings: Settings) -> None:
+        """What training would be refused for, found before anything is paid for. Raises `RequestError`."""
+        absent = [name for name in ("torch", "accelerate", "tqdm") if importlib.util.find_spec(name) is None]
+        if absent:
+            raise RequestError(
+                f"pretrain: {', '.join(absent)} not installed; install reasonmill with the extra `train`, or leave "
+                "`pretrain`, `export` and `check` out of the recipe"
+            )
+        for name, said, own in (
+            ("data", settings.data, self.folder),
+            ("output", settings.output, self.folder / "pretrain"),
+        ):
+            if not storage.is_local(said) or Path(said).absolute() != own:
+                raise RequestError(
+                    f"pretrain.{name} = {said!r}: a whole run trains on its own mixture in its own folder, {own}; leave "
+                    "this field out, or launch training.pretrain by itself"
+                )
+
     def export(self, options: Export) -> bool:
         """The newest checkpoint as a Hugging Face folder."""
-        key = _key(self.steps["pretrain"]["key"], options.model_dump(), source_digest("training.export"))
+        checkpoints = self.folder.glob("pretrain/checkpoints/step-*/checkpoint.json")
+        newest = max(checkpoints, key=lambda path: int(path.parent.name.removeprefix("step-")), default=None)
+        weights = (
+            storage.sha256(newest.read_bytes()) if newest else None
+        )  # it tells the time: no two are alike
+        key = _key(weights, self._digest("tokenizer"), options.model_dump(), source_digest("training.export"))
         target = self.folder / "model"
 
         def work() -> str:
@@ -101,7 +130,13 @@ class ModelSteps:
         from reasonmill.check_export import check_export, show
 
         model, target = self.folder / "model", self.folder / "check.json"
-        key = _key(sha256_of(str(model)), options.model_dump(), source_digest("reasonmill.check_export"))
+        missing = None  # of vLLM: once it is there, the check is made
+        try:
+            devices()
+        except RequestError as error:
+            missing = str(error)
+        source = source_digest("reasonmill.check_export")
+        key = _key(sha256_of(str(model)), options.model_dump(), source, missing)
 
         def work() -> str:
             result = check_export(str(model), options.prompts, new_tokens=options.new_tokens, output=target)
@@ -110,11 +145,14 @@ class ModelSteps:
                 raise RunError(
                     f"the exported model answers differently in vLLM; {target} says where. It is not to be trusted."
                 )
-            return f"{result.prompts} prompts, {result.new_tokens} tokens each" + (
-                f", acceptance of MTP's tokens {result.acceptance:.1%}"
-                if result.acceptance is not None
-                else ""
-            )
+            if result.equal is None:
+                return f"nothing compared: {result.missing}"
+            line = f"{result.prompts} prompts, {result.new_tokens} tokens each, as in vLLM"
+            if ties := len(result.differences):
+                line += f" but for {ties} ties"
+            if result.acceptance is not None:
+                line += f", acceptance of MTP's tokens {result.acceptance:.1%}"
+            return line
 
         return self._step("check", key, target, work)
 
@@ -123,21 +161,23 @@ class ModelSteps:
         from reasonmill.report import write_report
 
         page = self.folder / "report.html"
-        said = [page_of.read_bytes().hex() for page_of in sorted(self.folder.glob("*/manifest.json"))]
+        said = [*sorted(self.folder.glob("*/manifest.json")), self.folder / "recipe.yaml"]
+        digests = [storage.sha256(path.read_bytes()) for path in said if path.exists()]
         done = {name: step for name, step in self.steps.items() if name != "report"}
-        key = _key(said, done, source_digest("reasonmill.report"))
+        key = _key(digests, done, source_digest("reasonmill.report"))
         return self._step("report", key, page, lambda: str(write_report(str(self.folder))))
 
     def _step(self, name: str, key: str, result: Path, work: Callable[[], str]) -> bool:
         before = self.steps.get(name, {})
-        if before.get("key") == key and before.get("ended") and result.exists():
+        if before.get("key") == key and result.exists() and before.get("result") == _digest_of(result):
             self.console.print(f"{name:<14} {before['line']}  finished before")
             return False
         self._remember(name, {"key": key})
         started = time.monotonic()
         line = work()
         seconds = round(time.monotonic() - started, 1)
-        self._remember(name, {"key": key, "line": line, "seconds": seconds, "ended": round(time.time())})
+        ended = {"seconds": seconds, "ended": round(time.time()), "result": _digest_of(result)}
+        self._remember(name, {"key": key, "line": line, **ended})
         self.console.print(f"{name:<14} {line}  {seconds:.1f} s")
         return True
 
@@ -192,6 +232,10 @@ def accelerate_arguments() -> list[str]:
         return [*common, "--cpu", "--num_processes", "1", "--num_cpu_threads_per_process", str(cores)]
     several = ["--multi_gpu"] if devices > 1 else []
     return [*common, *several, "--num_processes", str(devices)]
+
+
+def _digest_of(result: Path) -> str | None:
+    return storage.sha256(result.read_bytes()) if result.exists() else None
 
 
 def _key(*parts: Any) -> str:

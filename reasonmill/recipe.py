@@ -20,6 +20,8 @@ A mistake is reported with file, line, field, value and remedy before anything r
 from __future__ import annotations
 
 import difflib
+import re
+import reprlib
 import types
 import typing
 from collections.abc import Iterator
@@ -29,7 +31,7 @@ from typing import Any
 
 import pyarrow as pa
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from pipeline import storage
 from pipeline.dataset import finished
@@ -110,13 +112,10 @@ class _RecipeFile(BaseModel):
     check: Check | None = Field(None, description="compare the export with stock vLLM")
     report: bool = Field(False, description="write report.html at the end")
 
-    @model_validator(mode="after")
-    def _steps_in_a_row(self) -> _RecipeFile:
-        if self.check and not self.export:
-            raise ValueError("`check` compares the exported model: it needs `export` (`export: {}` will do)")
-        if self.export and self.pretrain is None:
-            raise ValueError("`export` needs a model: add `pretrain`")
-        return self
+    @field_validator("export", "check", mode="before")
+    @classmethod
+    def _named_is_wanted(cls, value: Any) -> Any:
+        return {} if value is None else value  # as with stages: `export:` alone takes the defaults
 
 
 @dataclass
@@ -174,7 +173,7 @@ def load_recipe(path: str, changes: dict[str, Any] | None = None) -> Recipe:
         raise RequestError(
             f"cannot read recipe {path}: {getattr(error, 'strerror', None) or 'it is not text'}. Recipes of this project are in recipes/."
         ) from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
         raise RequestError(f"{path} is not YAML: {str(error).replace(chr(10), ' ')}") from None
     if not isinstance(content, dict):
         raise RequestError(f"{path}: a recipe is a mapping with the fields name, output, sources, stages")
@@ -198,7 +197,22 @@ def load_recipe(path: str, changes: dict[str, Any] | None = None) -> Recipe:
         recipe = _RecipeFile.model_validate(content)
     except ValidationError as error:
         raise RequestError("\n".join(say(error, (), _RecipeFile))) from None
+    if (
+        not text.lstrip().startswith("{")
+        and Path(path).resolve() == Path(recipe.output, "recipe.yaml").resolve()
+    ):
+        raise RequestError(
+            f"{path}: the run would overwrite it, it keeps its recipe under this name; give this file another name"
+        )
     mistakes, stages = list[str](), list[Stage]()
+
+    def mistake(error: RequestError, *field: Any) -> None:
+        """With the line of the field that the message begins with, or else of `field`."""
+        said = re.split(r": | = ", str(error))[0]
+        named = tuple(int(part) if part.isdigit() else part for part in re.findall(r"[^.\[\]]+", said))
+        where = next((named[:n] for n in range(len(named), 0, -1) if named[:n] in lines), field)
+        mistakes.append(f"{path}:{lines.get(where, 1)}: {error}")
+
     for name, config in recipe.stages.items():
         options = dict(config or {})
         try:
@@ -219,13 +233,45 @@ def load_recipe(path: str, changes: dict[str, Any] | None = None) -> Recipe:
         try:
             settings = parse_settings(content)
         except RequestError as error:
-            mistakes.append(f"{path}:{lines.get(('pretrain',), 1)}: {error}")
+            mistake(error, "pretrain")
+    try:
+        _check_steps(recipe, settings, stages)
+    except RequestError as error:
+        mistake(error)
     if mistakes:
         raise RequestError("\n".join(mistakes))
     after = {name: getattr(recipe, name) for name in ("launch", "export", "check", "report")}
     return Recipe(
         recipe.name, recipe.output, recipe.run, recipe.sources, stages, content, pretrain=settings, **after
     )
+
+
+def _check_steps(recipe: _RecipeFile, settings: Settings | None, stages: list[Stage]) -> None:
+    """Whether each step finds what it works on, as far as the recipe says."""
+    if recipe.check and not recipe.export:
+        raise RequestError("check: it compares the exported model; add `export: {}`")
+    if recipe.export and recipe.pretrain is None:
+        raise RequestError("export: it needs a model; add `pretrain`, as in recipes/demo.yaml")
+    if recipe.launch is not None and recipe.pretrain is None:
+        raise RequestError("launch: it says how `pretrain` is started; add `pretrain`, or remove it")
+    if settings is not None and not storage.is_local(recipe.output):
+        raise RequestError(
+            f"output = {recipe.output!r}: training writes checkpoints, which needs a local or mounted folder; take "
+            "`pretrain` and what follows out, and launch training by itself with `data` naming this folder"
+        )
+    mix = next((s for s in stages if s.name == "mix" and isinstance(s, stage_class("mix"))), None)
+    if settings is None or mix is None:
+        return
+    contexts = {stage.name: stage.context for stage in mix.config.stages}
+    for number, phase in enumerate(settings.schedule.phases):
+        where = f"pretrain.schedule.phases[{number}]"
+        if phase.stage not in contexts:
+            raise RequestError(f"{where}.stage = {phase.stage!r}: `mix` makes {', '.join(contexts)}")
+        if phase.context != contexts[phase.stage]:
+            made = contexts[phase.stage]
+            raise RequestError(
+                f"{where}.context = {phase.context}: sequences of {phase.stage} have {made} tokens by `mix`; make it the same"
+            )
 
 
 def _check_place(stages: list[Stage], output: str) -> None:
@@ -248,7 +294,8 @@ def _check_place(stages: list[Stage], output: str) -> None:
             f"it reads {' or '.join(stage.input)}; put {' or '.join(writers) or 'its writer'} before it"
         )
     for name in (*stage.uses, *([stage.selected_by] if stage.selected_by else [])):
-        if name not in written and not finished(storage.join(output, name)):
+        made_here = name == stage.selected_by and source is not None  # a leftover speaks of leftovers only
+        if name not in written and (made_here or not finished(storage.join(output, name))):
             writers = [known for known in STAGES if stage_class(known).output == name]
             raise RequestError(f"it needs {name}; put {' or '.join(writers) or 'its writer'} before it")
     for earlier in before:
@@ -264,7 +311,11 @@ def _check_place(stages: list[Stage], output: str) -> None:
             if source in earlier.input and (described or earlier.output == stage.selected_by):
                 columns += [column for column in earlier.schema if column.name != "id"]
         schema = pa.schema([column.with_nullable(True) for column in columns])
-    stage.check(schema)
+    stage.folder = output  # a ledger whose questions are all answered needs no model
+    try:
+        stage.check(schema)
+    finally:
+        stage.folder = ""
 
 
 def _listed_sources(path: str, line: int, listing: str) -> Any:
@@ -312,7 +363,8 @@ def _explain(
     if error["type"] == "missing":
         return f"{path}:{line}: {field}: this field is needed; add it."
     message = error["msg"].removeprefix("Value error, ")
-    return f"{path}:{line}: {field} = {error['input']!r}: {message}."
+    value = reprlib.repr(error["input"]) if isinstance(error["input"], dict | list) else repr(error["input"])
+    return f"{path}:{line}: {field} = {value}: {message}."
 
 
 def _fields(model: Any, path: tuple[Any, ...]) -> list[str]:

@@ -30,8 +30,8 @@ EXAMPLE = (
 )
 
 
-def write_report(run: str) -> Path:
-    """Write RUN/report.html and return its path.
+def write_report(run: str) -> str:
+    """Write RUN/report.html and return where that is.
 
     Raises `RequestError` when the folder holds no dataset, `RunError` when a dataset or log is damaged.
     """
@@ -55,7 +55,7 @@ def write_report(run: str) -> Path:
     )
     target = storage.join(run, "report.html")
     storage.write_bytes(target, page.lstrip().encode())
-    return Path(target)
+    return target
 
 
 def head(run: Run, sections: list[Section]) -> dict[str, Any]:
@@ -141,10 +141,14 @@ def funnel(run: Run) -> Section:
     )
     longest = max((row["cpu_seconds"] or 0 for row in rows), default=0)
     totals = {column: sum(row[column] or 0 for row in rows) for column in ("seconds", "cpu_seconds", "bytes")}
+    steps = [
+        {"name": name, **step} for name, step in (run.json("steps.json") or {}).items() if "seconds" in step
+    ]
+    totals["seconds"] += sum(step["seconds"] for step in steps)
     return Section(
         "funnel",
         "From sources to the mixture",
-        {"rows": rows, "picture": picture, "longest": longest, "totals": totals},
+        {"rows": rows, "picture": picture, "longest": longest, "totals": totals, "steps": steps},
     )
 
 

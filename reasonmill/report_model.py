@@ -13,6 +13,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from mixtures.table import planned_and_realised
+from pipeline import view
 from reasonmill import report_plots as plots
 from reasonmill.report_run import Run, Section
 
@@ -123,6 +124,11 @@ def mixture(run: Run) -> Section:
     if not {"mixture", "tokens"} <= run.views:
         section.missing = "Nothing has been mixed: the stage `mix` has not run."
         return section
+    if "mixture" in view.outdated(run.datasets):
+        section.missing = (
+            "The mixture is outdated, what it was made from has changed: the stage `mix` has to run again."
+        )
+        return section
     rows = planned_and_realised(run.folder)
     stages = [row for row in rows if row.group is None]
     tokens: Counter[str] = Counter()
@@ -165,6 +171,7 @@ def training(run: Run) -> Section:
     schedule = [plots.Curve(label, columns[name]) for name, label in _SCHEDULE.items() if name in columns]
     spans = [(stage["stage"], float(stage["first_token"]), float(stage["last_token"])) for stage in stages]
     tokens = steps[-1]["tokens"] + steps[-1]["step_tokens"]
+    rates = [s["tokens_per_second"] for s in steps if s.get("tokens_per_second")]
     section.data = {
         "stages": stages,
         "steps": len(steps),
@@ -173,9 +180,7 @@ def training(run: Run) -> Section:
         "parameters": log.get("parameters"),
         "machine": _plain(log.get("machine")),
         "seconds": log.get("seconds"),
-        "tokens_per_second": statistics.median(
-            s["tokens_per_second"] for s in steps if s.get("tokens_per_second")
-        ),
+        "tokens_per_second": statistics.median(rates) if rates else None,
         "final_loss": _mean(s["loss"] for s in steps[-LAST:]),
         "final_mtp_loss": _mean(s["mtp_loss"] for s in steps[-LAST:]),
         "losses": plots.curves(

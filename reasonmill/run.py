@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 from rich.console import Console
 
@@ -22,11 +21,15 @@ def run_recipe(recipe: Recipe, options: RunOptions, *, until: str | None = None)
     summaries = []
     for stage in recipe.stages:
         stage.key()  # a missing model or benchmark is said before anything is paid for
+    if recipe.pretrain is not None:
+        ModelSteps(recipe.output, console).check_request(recipe.pretrain)
     with Runner(recipe.output, options) as runner:
         files = list_sources(recipe.output, recipe.sources)
         console.print(
             f"{recipe.name}: {files.rows:,} files from {len(recipe.sources)} sources → {recipe.output}"
         )
+        # JSON is YAML; it is what training reads and the report shows.
+        storage.write_json(storage.join(runner.folder, "recipe.yaml"), recipe.content)
         earlier: list[str] = []
         for stage in recipe.stages:
             summaries.append(run_stage(runner, stage, console, earlier))
@@ -46,11 +49,13 @@ def _run_steps(recipe: Recipe, console: Console, until: str | None) -> int:
     """What the recipe wants after the stages; returns how much of it had to be done."""
     if not recipe.steps():
         return 0
+    if recipe.steps() == ["report"] and not storage.is_local(recipe.output):
+        from reasonmill.report import write_report
+
+        console.print(f"{'report':<14} {write_report(recipe.output)}", markup=False)
+        return 1
     steps = ModelSteps(recipe.output, console)
-    file = Path(steps.folder, "recipe.yaml")
-    storage.write_json(
-        str(file), recipe.content
-    )  # JSON is YAML; it is what training reads and the report shows
+    file = steps.folder / "recipe.yaml"
     done = 0
     for name in recipe.steps():
         if name == "pretrain":
@@ -72,7 +77,7 @@ def _run_steps(recipe: Recipe, console: Console, until: str | None) -> int:
 def run_stage(runner: Runner, stage: Stage, console: Console, earlier: list[str] | None) -> Summary:
     """Run one stage and print its line."""
     summary = runner.run(stage, earlier=earlier)
-    console.print(summary.line())
+    console.print(summary.line(), markup=False)  # a reason may be called [anything]
     if summary.failed:
         console.print(
             f"  {summary.failed.total():,} failed in {summary.stage}: see `reasonmill inspect {runner.folder} --sql "

@@ -28,6 +28,7 @@ import pyarrow as pa
 import yaml
 from pydantic import Field
 
+from pipeline import storage
 from pipeline.client import ModelClient, Refused
 from pipeline.errors import Drop, RequestError
 from pipeline.models import FOLDERS, cache_folder, model_folder, sha256_of
@@ -39,6 +40,7 @@ from synth.windows import tokens, window
 log = logging.getLogger("synth")
 QUERIES = Path(__file__).with_name("queries.yaml")
 CHAT_TOKENS = 100  # what a chat template adds to a message, with a system message of its own
+TIGHT = 0.9  # share of the context beyond which an estimate of tokens does not say that a request fits
 PATIENCE = 3600.0  # seconds for one answer: a busy machine without a GPU is slow, not broken
 TOO_LONG = (
     "maximum context length",
@@ -106,7 +108,8 @@ class Synth(LedgerStage):
             2048,
             ge=256,
             description="Tokens that prompt and answer may take together; documents are cut to fit. The server must allow "
-            "for it: a prompt it finds too long is left out for good",
+            "for it: a prompt it finds too long is left out for good, and one that hardly fits is asked again only "
+            "with another context",
         )
         temperature: float = Field(
             0.6, ge=0, description="0 always takes the likeliest token; samples of a problem would be equal"
@@ -203,13 +206,20 @@ class Synth(LedgerStage):
             )
         if schema is not None and self.config.analyse_documents:
             self._candidates(schema.empty_table())
-        if self.config.server is None:
-            try:
-                devices()
-            except RequestError as error:
-                raise RequestError(f"{error} In a recipe: --set stages.synth.server=URL.") from None
-            if self.config.model not in FOLDERS:
-                model_folder(self.config.model)  # a path: says whether it is there
+        if self.config.server is None and not self._has_book():
+            self._check_vllm()
+
+    def _has_book(self) -> bool:
+        """Whether there are answers already. Then all may be there, and none be asked for: `prepare` will see."""
+        return bool(self.folder) and storage.exists(storage.join(self.folder, self.output, "_book"))
+
+    def _check_vllm(self) -> None:
+        try:
+            devices()
+        except RequestError as error:
+            raise RequestError(f"{error} In a recipe: --set stages.synth.server=URL.") from None
+        if self.config.model not in FOLDERS:
+            model_folder(self.config.model)  # a path: says whether it is there
 
     def files(self) -> dict[str, str]:
         name, sha256 = self._model
@@ -334,7 +344,10 @@ class Synth(LedgerStage):
         cut: bool = False,
     ) -> dict[str, Any]:
         name, sha256 = self._model
-        return {
+        size = max_tokens + CHAT_TOKENS + sum(tokens(message["content"]) for message in messages)
+        # A refusal is final, so a request that may be refused for its length is another one in another context.
+        tight = {"context": self.config.context} if size > TIGHT * self.config.context else {}
+        return tight | {
             "strategy": strategy,
             "source_id": source_id,
             "model": name,
@@ -368,6 +381,7 @@ class Synth(LedgerStage):
         or option is an error here and not the refusal of every request."""
         addresses, name = self.config.server, self._model[0]
         if addresses is None:
+            self._check_vllm()
             folder = model_folder(self.config.model)
             options = {"max_model_len": self.config.context, "max_num_seqs": min(256, self.concurrency)}
             log_file = cache_folder() / "logs" / "vllm-synth.log"

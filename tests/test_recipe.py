@@ -3,6 +3,7 @@
 import pytest
 
 from pipeline.errors import RequestError
+from reasonmill.command import cli
 from reasonmill.recipe import load_recipe, parse_size
 
 GOOD = """name: small
@@ -101,6 +102,85 @@ def test_a_mistake_names_file_line_field_and_remedy(tmp_path, old, new, expected
     assert expected in str(error.value)
 
 
+WHOLE = """name: whole
+output: {run}
+sources:
+  - {{name: pages, path: pages}}
+stages:
+  read:
+  extract:
+  policy:
+  tokenizer: {{vocabulary: 300}}
+  tokens:
+  mix:
+    stages:
+      - {{name: stage1, tokens: 1K, context: 64}}
+pretrain:
+  model: tiny
+  schedule:
+    phases:
+      - tokens: 1K
+        stage: stage1
+        context: 64
+        rope_base: 10000
+        sequences: 8
+        learning_rate: 1.0e-3
+        mtp_weight: 0.3
+launch: [--cpu]
+export:
+check:
+report: true
+"""
+
+
+def test_steps_that_are_named_without_options_are_wanted(tmp_path):
+    recipe = load_recipe(write(tmp_path, WHOLE.format(run=tmp_path / "run")))
+    assert recipe.steps() == ["pretrain", "export", "check", "report"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            "stage: stage1",
+            "stage: stage7",
+            ":19: pretrain.schedule.phases[0].stage = 'stage7': `mix` makes stage1",
+        ),
+        (
+            "        context: 64",
+            "        context: 32",
+            ":20: pretrain.schedule.phases[0].context = 32: sequences of stage1 have 64 tokens by `mix`",
+        ),
+        ("mtp_weight", "mtp_wait", ":24: pretrain.schedule.phases[0].mtp_wait: unknown field"),
+        ("rope_base: 10000", "rope_base: big", ":21: pretrain.schedule.phases[0].rope_base = 'big'"),
+        ("export:\n", "", ":26: check: it compares the exported model; add `export: {}`"),
+        ("policy:", "signals:", "stages.tokenizer: it needs policy; put policy before it"),
+        ("name: whole", "name: 2026-13-45", "is not YAML: month must be in 1..12"),
+        ("tokens: 1K, context: 64", "tokens: 1K, context: 64, like: one", "stages.mix = {'stages': [{"),
+    ],
+)
+def test_a_mistake_in_what_follows_the_stages_is_one_sentence_too(tmp_path, old, new, expected):
+    text = WHOLE.format(run=tmp_path / "run")
+    assert old in text
+    with pytest.raises(RequestError) as error:
+        load_recipe(write(tmp_path, text.replace(old, new, 1)))
+    assert expected in str(error.value) and len(str(error.value).splitlines()) == 1
+    assert len(str(error.value)) < 400
+
+
+def test_training_beside_a_store_is_refused_before_anything_runs(tmp_path):
+    text = WHOLE.format(run="memory://recipe-test/run").replace(
+        "model: tiny", f"model: tiny\n  output: {tmp_path}"
+    )
+    with pytest.raises(RequestError, match=r"recipe.yaml:2: output = 'memory://.*local or mounted folder"):
+        load_recipe(write(tmp_path, text))
+
+
+def test_a_recipe_that_the_run_would_overwrite_is_refused(tmp_path):
+    with pytest.raises(RequestError, match="give this file another name"):
+        load_recipe(write(tmp_path, GOOD.replace("runs/small", str(tmp_path))))
+
+
 def test_all_mistakes_are_reported_at_once(tmp_path):
     text = GOOD.replace("threshold: 0.7", "threshold: 7").replace("min_characters: 20", "min_characters: few")
     with pytest.raises(RequestError) as error:
@@ -139,3 +219,14 @@ def test_sizes():
     assert parse_size("512MiB") == 512 * 2**20
     assert parse_size("1.5 GB") == 1_500_000_000
     assert parse_size(77) == 77
+
+
+def test_text_options_of_a_stage_s_command_are_taken_as_they_are():
+    """`--weight 2` is SQL text, not the number 2; the folder is looked for once the options are right."""
+    with pytest.raises(RequestError, match="there is no folder /nowhere"):
+        cli.main(
+            ["policy", "/nowhere", "--weight", "2", "--drop", "{short: signal_words < 5}"],
+            standalone_mode=False,
+        )
+    with pytest.raises(RequestError, match="--drop: Input should be a valid dictionary"):
+        cli.main(["policy", "/nowhere", "--drop", "short"], standalone_mode=False)

@@ -65,6 +65,12 @@ def save(
                 _remove(old)
     except OSError as error:
         raise storage.explain_disk_error(error, str(final)) from error
+    except dcp.CheckpointException as failed:  # no Exception to Python: nobody above would see it
+        reasons = [reason for reason, _ in failed.failures.values()]
+        refused = next((reason for reason in reasons if isinstance(reason, OSError)), None)
+        if refused is not None:
+            raise storage.explain_disk_error(refused, str(final)) from None
+        raise RunError(f"cannot write {final}: {_last_line(failed)}") from None
     _barrier()
     return final
 
@@ -72,14 +78,7 @@ def save(
 def load(path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Put the weights, AdamW's moments and the random state of a checkpoint in place. Called by every rank."""
     state = _state(model, optimizer)
-    try:
-        with _no_warning():
-            dcp.load(state, checkpoint_id=path / "state")
-    except (OSError, dcp.CheckpointException, RuntimeError) as error:
-        raise RunError(
-            f"cannot read checkpoint {path}: {str(error).strip().splitlines()[-1]}. Remove this folder and "
-            "training goes on from the checkpoint before it."
-        ) from None
+    _read(path, state)
     set_model_state_dict(model, state["model"])
     set_optimizer_state_dict(model, optimizer, state["optimizer"])
     torch.set_rng_state(state["random"]["cpu"])
@@ -110,16 +109,19 @@ def about(path: Path) -> dict[str, Any]:
 def newest(folder: Path, identity: dict[str, Any]) -> Path | None:
     """The checkpoint to go on from. Raises `RequestError` when it is another run's."""
     paths = found(folder / "checkpoints")
-    if not paths:
-        return None
-    changed = differences(about(paths[-1])["decided_by"], identity)
-    if changed:
+    if changed := changes(folder, identity):
         raise RequestError(
             f"{paths[-1]} belongs to another run; since then these have changed:\n  "
             + "\n  ".join(changed)
             + "\nGive them their old values, choose another --output, or set the old run aside with --restart."
         )
-    return paths[-1]
+    return paths[-1] if paths else None
+
+
+def changes(folder: Path, identity: dict[str, Any]) -> list[str]:
+    """What is another run's in the newest checkpoint, one line each; nothing where there is no checkpoint."""
+    paths = found(folder / "checkpoints")
+    return differences(about(paths[-1])["decided_by"], identity) if paths else []
 
 
 def take_folder(folder: Path, restart: bool) -> IO[str]:
@@ -174,10 +176,24 @@ def load_model(folder: str | Path) -> tuple[MiMo, dict[str, Any]]:
         model = MiMo(ModelConfig(**said["model"]))
     model.to_empty(device="cpu")
     weights = {"model": get_model_state_dict(model)}
-    with _no_warning():
-        dcp.load(weights, checkpoint_id=paths[-1] / "state", no_dist=True)
+    _read(paths[-1], weights, no_dist=True)
     set_model_state_dict(model, weights["model"])
     return model, said
+
+
+def _read(path: Path, state: dict[str, Any], **options: Any) -> None:
+    try:
+        with _no_warning():
+            dcp.load(state, checkpoint_id=path / "state", **options)
+    except (OSError, dcp.CheckpointException, RuntimeError) as error:
+        raise RunError(
+            f"cannot read checkpoint {path}: {_last_line(error)}. Remove this folder and training goes on from the "
+            "checkpoint before it."
+        ) from None
+
+
+def _last_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[-1]
 
 
 def _state(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:

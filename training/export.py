@@ -12,21 +12,28 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import re
 import shutil
 import sys
-import uuid
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub import save_torch_state_dict
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from pipeline.errors import ReasonmillError, RequestError
+from pipeline import storage
+from pipeline.errors import ReasonmillError, RequestError, RunError
 from training.model import MiMo, ModelConfig, model_config
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 END_OF_TEXT, CHAT_START, CHAT_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+# Every name an export may write; a folder with others is somebody's, and is not replaced.
+WRITTEN = re.compile(
+    r"(generation_|tokenizer_)?config\.json|tokenizer\.json|(configuration|modeling)_mimo\.py|__pycache__"
+    r"|model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json"
+)
 
 # No system message unless one is given: the model card recommends an empty one.
 CHAT_TEMPLATE = (
@@ -75,23 +82,27 @@ def export(
     end_of_text: str = END_OF_TEXT,
     max_shard_size: str = "5GB",
 ) -> Path:
-    """Writes the model as a Hugging Face folder; an earlier export there is replaced, all at once.
+    """Writes the model as a Hugging Face folder; an earlier export there is replaced once the new one is whole.
 
     model: unwrapped and with whole weights (not sharded over ranks). tokenizer_json: text of the tokenizer's file; it
     needs the special token `end_of_text`, and <|im_start|> and <|im_end|> for a chat template. context, rope_theta:
     those of the stage the weights come from. mtp: False, or a model without MTP blocks, writes a plain Qwen2 model.
 
-    Raises `RequestError` when tokenizer and model do not belong together or `folder` holds something else.
+    Raises `RequestError` when tokenizer and model do not belong together or `folder` holds something else, `RunError`
+    when the disk refuses; the earlier export is still there then.
     """
     folder = Path(folder)
     if dtype not in DTYPES:
         raise RequestError(f"export: dtype {dtype!r} is unknown; expected one of {', '.join(DTYPES)}.")
-    if (
-        folder.exists()
-        and not (folder / "config.json").is_file()
-        and (not folder.is_dir() or any(folder.iterdir()))
+    if folder.exists() and not folder.is_dir():
+        raise RequestError(f"export: {folder} is a file; choose another place for the model folder.")
+    if folder.exists() and (
+        others := {path.name for path in folder.iterdir() if not WRITTEN.fullmatch(path.name)}
     ):
-        raise RequestError(f"export: {folder} exists and is no model folder; choose another, or remove it.")
+        raise RequestError(
+            f"export: {folder} is no model folder that may be replaced: it holds {_few(others)}, which no export "
+            "writes; choose another folder, or move that away."
+        )
     special = special_tokens(tokenizer_json, model.config.vocab_size)
     if end_of_text not in special:
         raise RequestError(
@@ -123,10 +134,13 @@ def export(
         "pad_token_id": special[end_of_text],
     }
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
-    temporary.mkdir()
+    storage.make_folder(str(folder.parent))
+    # One name for all exports to this folder: what a killed one left behind (gigabytes) is removed by the next.
+    temporary, earlier = (folder.with_name(f".{folder.name}.{end}.tmp") for end in ("new", "old"))
+    for leftover in (temporary, earlier):
+        shutil.rmtree(leftover, ignore_errors=True)
     try:
+        temporary.mkdir()
         state = {
             name: tensor.detach().to("cpu", DTYPES[dtype])
             for name, tensor in model.state_dict().items()
@@ -145,11 +159,14 @@ def export(
         if mtp:
             (temporary / "configuration_mimo.py").write_text(CONFIGURATION_MIMO, encoding="utf-8")
             (temporary / "modeling_mimo.py").write_text(MODELING_MIMO, encoding="utf-8")
-        earlier = folder.with_name(f"{temporary.name}.old")
         if folder.exists():
             folder.rename(earlier)
         temporary.rename(folder)
         shutil.rmtree(earlier, ignore_errors=True)
+    except OSError as error:
+        raise storage.explain_disk_error(error, str(folder)) from error
+    except SafetensorError as error:
+        raise RunError(f"cannot write {folder}: {error}") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder

@@ -53,8 +53,10 @@ from training.schedule import Rates
 from training.settings import Settings, load_settings
 
 
-def train(settings: Settings, *, restart: bool = False) -> int:
+def train(settings: Settings, *, restart: bool = False, restart_if_changed: bool = False) -> int:
     """Train to the end of the schedule, from the newest checkpoint if there is one.
+
+    restart: set what is in the folder aside first; restart_if_changed: only if it is another run's.
 
     Returns 0, or 130/143 when Ctrl-C/SIGTERM ended it early. Raises `RequestError` before anything is written when
     data, schedule and checkpoints do not belong together, `RunError` when the loss is no longer a number.
@@ -71,9 +73,12 @@ def train(settings: Settings, *, restart: bool = False) -> int:
     main, ranks, rank = accelerator.is_main_process, accelerator.num_processes, accelerator.process_index
 
     # The folder: ours alone, of the same run, without leftovers.
-    lock = checkpoint.take_folder(folder, restart) if main else None
-    accelerator.wait_for_everyone()
     identity = _identity(settings, config, reader)
+    lock = None
+    if main:
+        aside = restart or (restart_if_changed and bool(checkpoint.changes(folder, identity)))
+        lock = checkpoint.take_folder(folder, aside)
+    accelerator.wait_for_everyone()
     saved = checkpoint.newest(folder, identity)
     if main:
         checkpoint.sweep(folder / "checkpoints")
@@ -115,14 +120,13 @@ def train(settings: Settings, *, restart: bool = False) -> int:
         nonlocal last_saved, saved_at
         if metrics:
             os.fsync(metrics.fileno())  # rows before a checkpoint are never written again
-        rates = schedule.at(min(tokens, schedule.tokens) - 1)  # of the last step, for the export
         said = {
             "step": step,
             "tokens": tokens,
             "stage": stage,
             "sequence": sequence,
             "seconds": seconds + time.monotonic() - started,
-            "context": rates.context,
+            "context": rates.context,  # of the last step, for the export
             "rope_base": rates.rope_base,
             "model": asdict(config),
             "data": settings.data,
@@ -375,9 +379,15 @@ def main(arguments: list[str] | None = None) -> int:
         action="store_true",
         help="set an older run in the folder aside (DIR.old-1) and begin anew",
     )
+    parser.add_argument(
+        "--restart-if-changed",
+        action="store_true",
+        help="the same, but only if the older run had another recipe or mixture; otherwise go on with it",
+    )
     options = parser.parse_args(arguments)
     try:
-        return train(load_settings(options.config, options.set, options.output), restart=options.restart)
+        settings = load_settings(options.config, options.set, options.output)
+        return train(settings, restart=options.restart, restart_if_changed=options.restart_if_changed)
     except ReasonmillError as error:
         if os.environ.get("RANK", "0") == "0" or isinstance(
             error, RunError

@@ -6,7 +6,8 @@ expected never comes near the program under test, and neither test nor program i
 
 Understood are HumanEval's `def check(candidate):` and plain lists of asserts that call the function by its name;
 assignments, `for` over known values, comparisons, arithmetic, a few functions (`abs`, `len`, `sorted`, `math.…`).
-An assert with anything else is counted as unread, and so is every one after a statement with unknown effects.
+An assert with anything else is counted as unread, and so are a statement with unknown effects (a call of a function
+that may itself assert) and every assert after it.
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ class Assertion:
 @dataclass
 class Test:
     assertions: list[Assertion] = field(default_factory=list)
-    unread: list[str] = field(default_factory=list)  # asserts that could not be understood
+    unread: list[str] = field(default_factory=list)  # what could not be understood and may be an assert
 
 
 def read(source: str, function: str) -> Test:
@@ -137,12 +138,34 @@ def read(source: str, function: str) -> Test:
         body = ast.parse(source).body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return Test(unread=[f"the test is no Python: {error}"])
-    names = {function}
-    for node in body:
-        if isinstance(node, ast.FunctionDef) and node.name == "check" and len(node.args.args) == 1:
-            names, body = {node.args.args[0].arg, function}, node.body
-            break
-    return _Reader(names).read(body)
+    checks = [node for node in body if isinstance(node, ast.FunctionDef) and node.name == "check"]
+    if len(checks) != 1 or len(checks[0].args.args) != 1:
+        return _Reader({function}).read(body)
+    test = _Reader({checks[0].args.args[0].arg, function}).read(checks[0].body)
+    test.unread += [_text(node) for node in body if node is not checks[0] and not _harmless(node, function)]
+    return test
+
+
+def _harmless(node: ast.stmt, function: str) -> bool:
+    """Whether a statement beside `check` asserts nothing and leaves the names we know as they are."""
+    match node:
+        case ast.Expr(value=ast.Call(func=ast.Name(id="check"), args=[ast.Name(id=name)], keywords=[])):
+            return name == function
+        case ast.Expr(value=ast.Constant()) | ast.Pass():
+            return True
+        case ast.FunctionDef(name=name):
+            return name not in {*FUNCTIONS, "math", function}
+        case ast.Import(names=names) | ast.ImportFrom(names=names):
+            return not _hides(names, function)
+        case ast.Assign(targets=[ast.Name(id=name)]):
+            return name not in {*FUNCTIONS, "math", function}
+    return False
+
+
+def _hides(imported: list[ast.alias], *names: str) -> bool:
+    """Whether an import gives one of our names, or of these, another meaning."""
+    bound = {alias.asname or alias.name for alias in imported}
+    return bool(bound & {*FUNCTIONS, *names, "*"}) or any(alias.asname == "math" for alias in imported)
 
 
 class _Reader:
@@ -166,10 +189,7 @@ class _Reader:
             elif isinstance(node, ast.For) and not node.orelse:
                 self.loop(node)
             elif isinstance(node, ast.Import | ast.ImportFrom):
-                if any(
-                    (alias.asname or alias.name) in FUNCTIONS or alias.asname == "math"
-                    for alias in node.names
-                ):
+                if _hides(node.names, *self.names):
                     raise Unread  # a name that no longer means what we think
             elif isinstance(node, ast.Pass) or (
                 isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
@@ -181,8 +201,7 @@ class _Reader:
             if not isinstance(node, ast.Assert):
                 self.lost = True
                 self.known = {}
-            if any(isinstance(inner, ast.Assert) for inner in ast.walk(node)):
-                self.test.unread.append(_text(node))
+            self.test.unread.append(_text(node))
 
     def assertion(self, node: ast.Assert) -> None:
         if self.lost:

@@ -37,6 +37,7 @@ _AMBIGUOUS = re.compile(  # what math-verify drops, or reads in one of two ways;
 )
 _SIGNS = str.maketrans({"−": "-", "–": "-", "×": r"\times ", "π": r"\pi ", "∞": r"\infty ", "％": "%"})
 _AND = re.compile(r"\\text\s*\{\s*,?\s*(?:or|and)\s*\}|(?<![a-zA-Z]),?\s*(?:or|and)(?![a-zA-Z])")
+_INEQUALITY = re.compile(r"[<>≤≥≠]|\\([lg](e|t|eq|eqslant)|neq?)(?![a-zA-Z])")
 _THOUSANDS = re.compile(
     r"[^\d,()\[\]{}]*[1-9]\d{0,2}((,|\{,\}|,\\!|\\,|\\ |,\\ )\d{3})+(\.\d+)?[^\d,()\[\]]*"
 )
@@ -126,7 +127,7 @@ def normalised(text: str) -> str:
         text,
     )
     text = re.sub(r"\\(textbf|textit|textrm|mbox|mathrm|mathbf|operatorname)\s*\{", r"\\text{", text)
-    if any(map(str.isdigit, text)):
+    if any(map(str.isdigit, text)) and not _INEQUALITY.search(text):  # of x < 1 and x > -1, "and" is a part
         text = _AND.sub(",", text)
     if _THOUSANDS.fullmatch(text):
         text = re.sub(r"(?<=\d)(\{,\}|,\\!|,\\ |\\,|\\ |,)(?=\d)", "", text)
@@ -195,6 +196,8 @@ def _decide(gold: str, answer: str, compare: worker.Worker, deadline: float) -> 
         return numbers
     if (lists := _lists(gold, answer, compare, deadline)) is not None:
         return lists
+    if _cases_mixed(gold, answer):
+        return undecided("letter_case", "math-verify takes R and r for one letter")
     try:
         found = compare.ask({"gold": gold, "answer": answer}, max(deadline - time.monotonic(), 0.001))
     except worker.Silent as silent:
@@ -209,16 +212,32 @@ def _decide(gold: str, answer: str, compare: worker.Worker, deadline: float) -> 
 
 
 def _keep_signs(command: re.Match[str]) -> str:
-    return {r"\pm": "±", r"\mp": "±", r"\prime": "'", r"\times": "~", r"\colon": ":"}.get(command[0], "␛")
+    return {r"\phantom": "'", r"\pm": "±", r"\mp": "±", r"\prime": "'", r"\times": "~", r"\colon": ":"}.get(
+        command[0], "␛"
+    )
+
+
+def _cases_mixed(*texts: str) -> bool:
+    """Whether a letter (or Greek one, as a command) occurs both as a capital and as a small one."""
+    plain = (re.sub(r"\\text\{[^{}]*\}", "", text) for text in texts)
+    letters = {letter for text in plain for letter in re.findall(r"\\[a-zA-Z]+|[^\W\d_]", text)}
+    return len({letter.casefold() for letter in letters}) < len(letters)
 
 
 def _words(gold: str, answer: str) -> Verdict:
     if gold.casefold() == answer.casefold():
-        return right(detail="the same words")
+        if all(text.lower() == "no" or (len(text) > 2 and _as_written(text)) for text in (gold, answer)):
+            return right(detail="the same words")
+        return undecided("letter_case", "short words and mixed ones may be formulas: AB, aB")
     one_word = r"[^\W\d_]+"
     if re.fullmatch(one_word, gold) and re.fullmatch(one_word, answer):
         return wrong("not_equal")
     return undecided("words_differ", "an answer in words may be said in other words")
+
+
+def _as_written(words: str) -> bool:
+    """Whether each word is all small, all capitals, or begins with a capital."""
+    return all(word[1:] in (word[1:].lower(), word[1:].upper()) for word in re.findall(r"[^\W\d_]+", words))
 
 
 def _assignment(text: str) -> tuple[str, str | None]:

@@ -10,7 +10,7 @@ from troubled_stages import EvenOnes, Gather, Selected
 from pipeline import dataset, storage
 from pipeline.dataset import Dataset
 from pipeline.errors import RequestError
-from pipeline.runner import RunOptions
+from pipeline.runner import Runner, RunOptions
 
 
 def write_suffix(folder, text):
@@ -86,3 +86,39 @@ def test_rows_of_several_datasets_meet_and_end_in_partitions(tmp_path, workers):
     storage.remove(f"{tmp_path}/gather/third-1.parquet")
     assert run(tmp_path, Gather(), options=options)[0].tasks_run == 1
     assert digests(tmp_path, "gather") == before
+
+
+def test_a_worker_that_has_prepared_for_another_used_dataset_prepares_again(tmp_path):
+    write_docs(tmp_path, texts(2, 6))
+    write_suffix(tmp_path, "!")
+    with Runner(tmp_path, RunOptions(workers=1, quiet=True)) as runner:
+        runner.run(EvenOnes())
+        runner.run(Selected())
+        write_suffix(tmp_path, "?")
+        assert runner.run(Selected()).tasks_run == 2
+    assert all(row["text"].endswith("?") for row in rows(tmp_path, "selected"))
+
+
+def test_a_selection_made_from_what_has_changed_is_refused(tmp_path):
+    """The documents are the same ones, but the policy has not seen the signals that are there now."""
+    write_docs(tmp_path, texts(1, 6))
+    write_suffix(tmp_path, "!")
+    run(tmp_path, EvenOnes())
+    manifest = storage.read_json(f"{tmp_path}/even/manifest.json")
+    manifest["inputs"]["suffix"] = "of another state"
+    storage.write_json(f"{tmp_path}/even/manifest.json", manifest)
+    with pytest.raises(RequestError, match="even is outdated"):
+        run(tmp_path, Selected())
+
+
+def test_a_recipe_of_later_stages_hears_what_belongs_to_the_datasets_it_goes_on_from(tmp_path):
+    write_docs(tmp_path, texts(1, 6))
+    write_suffix(tmp_path, "!")
+    run(tmp_path, EvenOnes())
+    with Runner(tmp_path, RunOptions(workers=1, quiet=True)) as runner:
+        assert runner.run(Selected(), earlier=[]).kept == 3
+        assert runner.run(Gather(), earlier=[]).rows_in == 3 + 6
+        with pytest.raises(RequestError, match="works on what even has kept"):
+            runner.run(
+                Selected(), earlier=["docs"]
+            )  # these are the recipe's own, the selection is a leftover

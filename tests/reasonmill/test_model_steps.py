@@ -1,7 +1,9 @@
 """The steps after the mixtures: what is skipped, what is made again, and what becomes of a training when the run dies."""
 
+import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,9 +15,13 @@ import pytest
 from rich.console import Console
 
 from pipeline.errors import RequestError, RunError
-from reasonmill.model_steps import ModelSteps, accelerate_arguments
+from reasonmill.check_export import CheckResult, Difference
+from reasonmill.model_steps import Check, Export, ModelSteps, accelerate_arguments
+from training.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "training"))
+from small_mixture import recipe, write_run  # noqa: E402
 
 # A training in miniature: a launcher that does not hand signals on, and a worker that tidies up when it gets one.
 WORKER = """
@@ -96,6 +102,146 @@ def test_a_step_that_fails_is_tried_again(tmp_path):
     with pytest.raises(RunError):
         ModelSteps(str(tmp_path), Console(quiet=True))._step("export", "a", result, fail)
     assert ModelSteps(str(tmp_path), Console(quiet=True))._step("export", "a", result, lambda: "made")
+
+
+def small_run(folder, seed):
+    """Settings and recipe of a training of a few steps on a mixture of its own."""
+    phase = {"tokens": 1_000, "stage": "stage1", "learning_rate": 1e-3, "mtp_weight": 0.3, "context": 32}
+    schedule = {"phases": [phase | {"rope_base": 10_000, "sequences": 8}]}
+    path = recipe(folder / "recipe.yaml", str(folder), schedule=schedule, seed=seed)
+    return load_settings(str(path)), path
+
+
+@pytest.fixture
+def steps_here(tmp_path, monkeypatch):
+    """A fresh `ModelSteps` at each call, whose programs run in this process: with torch, without its imports."""
+    from accelerate.state import AcceleratorState
+
+    from training import export, pretrain
+
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    programs = {"training.pretrain": pretrain.main, "training.export": export.main}
+    dies = []
+
+    def launch(self, name, command, *, echo=True):
+        if dies:
+            raise dies.pop()
+        AcceleratorState._reset_state(reset_partial_state=True)  # as a new process has none
+        module = command[1 + max(at for at, word in enumerate(command) if word == "-m")]
+        assert programs[module](command[command.index(module) + 1 :]) == 0
+
+    monkeypatch.setattr(ModelSteps, "_launch", launch)
+    write_run(str(tmp_path), {"stage1": (32, 40)}, tokenizer_json=TOKENIZER)
+    return lambda *death: dies.extend(death) or ModelSteps(str(tmp_path), Console(quiet=True))
+
+
+TOKENIZER = json.dumps(
+    {
+        "added_tokens": [{"id": 0, "content": "<|endoftext|>", "special": True}],
+        "model": {"vocab": {"<|endoftext|>": 0}},
+    }
+)
+
+
+def test_a_run_that_died_before_it_set_the_old_training_aside_does_so_when_it_goes_on(steps_here, tmp_path):
+    assert steps_here().pretrain(*small_run(tmp_path, 1), None)
+    first = (tmp_path / "pretrain" / "metrics.jsonl").read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        steps_here(KeyboardInterrupt()).pretrain(*small_run(tmp_path, 2), None)
+    assert steps_here().pretrain(*small_run(tmp_path, 2), None)
+    assert (tmp_path / "pretrain.old-1" / "metrics.jsonl").read_bytes() == first
+    assert not steps_here().pretrain(*small_run(tmp_path, 2), None)
+    # an unfinished training goes on, it is not set aside
+    (tmp_path / "pretrain" / "run.json").unlink()
+    assert steps_here().pretrain(*small_run(tmp_path, 2), None)
+    assert not (tmp_path / "pretrain.old-2").exists()
+
+
+def test_a_training_that_somebody_put_in_its_place_is_noticed(steps_here, tmp_path):
+    from training import pretrain
+
+    settings, path = small_run(tmp_path, 1)
+    assert steps_here().pretrain(settings, path, None) and steps_here().export(Export())
+    exported = (tmp_path / "model" / "model.safetensors").read_bytes()
+    assert not steps_here().pretrain(settings, path, None) and not steps_here().export(Export())
+
+    shutil.rmtree(tmp_path / "pretrain")
+    small_run(tmp_path, 2)
+    assert pretrain.main(["--config", str(path)]) == 0
+    # the recipe still says seed 2: these weights are to be exported
+    settings = load_settings(str(path))
+    assert steps_here().pretrain(settings, path, None) and steps_here().export(Export())
+    assert (tmp_path / "model" / "model.safetensors").read_bytes() != exported
+    assert not (tmp_path / "pretrain.old-1").exists()
+
+    # the recipe says seed 1 again: they are set aside, and the old ones come back, bit for bit
+    settings, path = small_run(tmp_path, 1)
+    assert steps_here().pretrain(settings, path, None) and steps_here().export(Export())
+    assert (tmp_path / "model" / "model.safetensors").read_bytes() == exported
+
+
+def test_another_precision_is_another_training(steps_here, tmp_path):
+    settings, path = small_run(tmp_path, 1)
+    assert steps_here().pretrain(settings, path, None)
+    path = recipe(path, str(tmp_path), schedule=settings.said["schedule"], seed=1, precision="bf16")
+    assert steps_here().pretrain(load_settings(str(path)), path, None)
+    assert (tmp_path / "pretrain.old-1").exists()
+
+
+def test_what_training_would_be_refused_for(tmp_path, monkeypatch):
+    settings, _ = small_run(tmp_path, 1)
+    steps = ModelSteps(str(tmp_path), Console(quiet=True))
+    steps.check_request(settings)
+    for field in ("data", "output"):
+        elsewhere = dataclasses.replace(settings, **{field: str(tmp_path / "elsewhere")})
+        with pytest.raises(RequestError, match=rf"pretrain\.{field} = .*own folder"):
+            steps.check_request(elsewhere)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "torch" else object())
+    with pytest.raises(RequestError, match="torch not installed; install reasonmill with the extra `train`"):
+        steps.check_request(settings)
+
+
+def test_a_check_without_vllm_says_that_nothing_was_compared_and_is_made_once_there_is_one(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    result = CheckResult(str(tmp_path / "model"), "cpu", "float32", prompts=1, new_tokens=2)
+
+    def check(*_, output, **__):
+        output.write_text("{}")
+        return result
+
+    monkeypatch.setattr("reasonmill.check_export.check_export", check)
+
+    def said():
+        steps = ModelSteps(str(tmp_path), Console(quiet=True))
+        return steps.check(Check()), steps.steps["check"]["line"]
+
+    def absent():
+        raise RequestError("vLLM is not installed.")
+
+    monkeypatch.setattr("reasonmill.model_steps.devices", absent)
+    result.missing = "vLLM is not installed."
+    assert said() == (True, "nothing compared: vLLM is not installed.")
+    assert said()[0] is False
+    monkeypatch.setattr("reasonmill.model_steps.devices", lambda: ["cpu"])
+    result.missing, result.equal = None, True
+    assert said() == (True, "1 prompts, 2 tokens each, as in vLLM")
+    result.equal, result.differences = False, [Difference("vllm", 0, 1, 1, 2, -1.0, -1.1, tie=False)]
+    (tmp_path / "check.json").unlink()
+    with pytest.raises(RunError, match="answers differently"):
+        said()
+
+
+def test_the_launcher_adds_no_traceback_to_a_mistake_that_training_explains(tmp_path, capfd):
+    """The real launcher: the mixture is missing a stage."""
+    write_run(str(tmp_path), {"other": (32, 40)}, tokenizer_json=TOKENIZER)
+    settings, path = small_run(tmp_path, 1)
+    with pytest.raises(RunError, match="pretrain ended with status"):
+        ModelSteps(str(tmp_path), Console(quiet=True)).pretrain(settings, path, None)
+    said = capfd.readouterr().err
+    assert "correct the stage's name" in said and "Traceback" not in said
 
 
 def test_training_on_an_object_store_is_refused():

@@ -5,16 +5,20 @@ import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import asdict
 from html.parser import HTMLParser
+from pathlib import Path
 
 import duckdb
+import fsspec
 import pyarrow as pa
 import pytest
 from lxml import html
 
+from mixtures.table import planned_and_realised
 from pipeline import storage
 from pipeline.dataset import Dataset, describe, write_shard
 from pipeline.errors import RequestError, RunError
 from reasonmill.check_export import CheckResult, Difference
+from reasonmill.inspect import inspect
 from reasonmill.report import write_report
 from reasonmill.report_text import formula, printable, rendered
 
@@ -233,7 +237,21 @@ def model_line(run):
     answers = {"ours": [[1, 2], [3, 4]], "vllm": [[1, 2], [3, 4]], "vllm_mtp": [[1, 2], [3, 5]]}
     difference = Difference("vllm_mtp", 1, 1, 4, 5, -1.0, -1.0001, True)
     check = CheckResult(
-        "model", "cpu", "float32", 2, 2, True, False, [difference], 2e-6, 40, 31, 0.775, None, answers
+        "model",
+        "cpu",
+        "float32",
+        prompts=2,
+        new_tokens=2,
+        equal=True,
+        mtp_equal=False,
+        differences=[difference],
+        largest_logprob_difference=2e-6,
+        drafts=40,
+        accepted=31,
+        foretold_drafts=40,
+        foretold_accepted=31,
+        acceptance=0.775,
+        answers=answers,
     )
     storage.write_json(str(run / "check.json"), {"passed": check.passed, **asdict(check)})
 
@@ -248,7 +266,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(run):
-    return write_report(str(run)).read_text()
+    return Path(write_report(str(run))).read_text()
 
 
 def text_of(page, section):
@@ -397,12 +415,13 @@ def test_export_check_says_which_answers_are_the_same(page):
     facts = dict(table(page, "check"))
     assert facts["result"] == "passed" and facts["drafts accepted"] == "31 of 40: 77.5%"
     assert facts["tokens that differ"].startswith("1, 1 of them ties")
+    assert facts["drafts foretold by our forward pass"] == "31 of 40"
     assert [row[2:4] for row in table(page, "check", 1)[1:]] == [["yes", "yes"], ["yes", "no"]]
     assert "77.5%" in html.fromstring(page).xpath("//ul[@class='tiles']")[0].text_content()
 
 
 def test_the_same_run_gives_the_same_page(run, page):
-    assert write_report(str(run)).read_text() == page
+    assert Path(write_report(str(run))).read_text() == page
 
 
 def test_histograms_count_every_document_once(run):
@@ -417,7 +436,7 @@ def test_histograms_count_every_document_once(run):
 
 def test_a_run_that_stopped_after_the_policy_says_what_is_missing(tmp_path):
     data_line(tmp_path / "run")
-    page = write_report(str(tmp_path / "run")).read_text()
+    page = Path(write_report(str(tmp_path / "run"))).read_text()
     for section, stage in (
         ("synthesis", "synth"),
         ("mixture", "mix"),
@@ -430,9 +449,46 @@ def test_a_run_that_stopped_after_the_policy_says_what_is_missing(tmp_path):
 
 def test_documents_without_anything_said_about_them_are_enough(tmp_path):
     put(tmp_path, "documents", [document(1, "One.")], stage="extract")
-    page = write_report(str(tmp_path)).read_text()
+    page = Path(write_report(str(tmp_path))).read_text()
     assert "no policy" not in text_of(page, "samples") and "One." in text_of(page, "samples")
     assert "have not run" in text_of(page, "scores")
+
+
+def test_a_mixture_of_tokens_that_have_changed_is_not_shown_beside_a_plan_of_the_new_ones(tmp_path):
+    data_line(tmp_path)
+    model_line(tmp_path)
+    tokens = [{"id": "d2", "group": "another", "weight": 1.0, "tokens": [1]}]
+    put(tmp_path, "tokens", tokens, inputs=["documents", "policy"])
+    page = Path(write_report(str(tmp_path))).read_text()
+    assert "The mixture is outdated" in text_of(page, "mixture")
+    with pytest.raises(RequestError, match=r"mixture is outdated: run `mix` again"):
+        planned_and_realised(str(tmp_path))
+
+
+def test_inspect_shows_any_name_and_leaves_out_what_is_outdated(tmp_path, capsys):
+    data_line(tmp_path)
+    model_line(tmp_path)
+    documents = [document(number, "text") for number in range(3)]
+    put(tmp_path, "more", documents, dropped=[("d7", "[/strange]", "[/detail]")])
+    inspect(str(tmp_path), sql=None, samples=0, stage=None, csv=False)
+    printed = capsys.readouterr().out
+    assert "[/strange]" in printed and "no_boxed_answer" in printed and "planned and realised" in printed
+    for name, rows in (("tokens", 1), ("synthetic", 2)):
+        row = {"id": "g0", "group": "[/another]", "weight": 1.0, "tokens": [1], "strategy": "solve"}
+        put(tmp_path, name, [row] * rows, inputs=[])
+    inspect(str(tmp_path), sql=None, samples=0, stage=None, csv=False)
+    printed = capsys.readouterr().out
+    assert "no_boxed_answer" not in printed and "planned and realised" not in printed
+    assert printed.count("outdated") == 3  # verdicts, mixture, and what the word means
+
+
+def test_a_run_on_an_object_store_gets_its_page(run):
+    store = fsspec.filesystem("memory")
+    store.put(str(run), "/report-test/run", recursive=True)
+    path = write_report("memory://report-test/run")
+    assert (
+        path == "memory://report-test/run/report.html" and store.size("/report-test/run/report.html") > 10_000
+    )
 
 
 def test_what_is_no_run_or_is_damaged_is_one_message(tmp_path):

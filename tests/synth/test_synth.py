@@ -100,6 +100,21 @@ def test_where_it_is_asked_is_no_part_of_the_question():
     assert Synth(config(temperature=0.7)).key() != here.key()
 
 
+def test_what_hardly_fits_is_asked_again_in_another_context(tmp_path):
+    """Its refusal is final, the size of the server's context is not."""
+    queries = tmp_path / "queries.yaml"
+    queries.write_text(f"short: Tell me of the sea.\nlong: {'tale ' * 350}\n")
+
+    def made(context: int) -> dict[str, str]:
+        options = config(tasks={}, analyse_documents=0, words=None, queries=str(queries), context=context)
+        return {r["source_id"]: request_id("synth", r) for r in asked(Synth(options))}
+
+    one, other, wide, wider = made(512), made(600), made(4096), made(8192)
+    assert one["query/short"] == other["query/short"] == wide["query/short"]
+    assert len({one["query/long"], other["query/long"], wide["query/long"]}) == 3
+    assert wide == wider
+
+
 def test_the_budget_bounds_all_answers_and_keeps_every_kind():
     full = asked(Synth(config(analyse_documents=40, write_queries=40, solve_samples=10)), documents(50))
     cap = sum(r["sampling"]["max_tokens"] for r in full) // 3
@@ -275,6 +290,15 @@ def test_mistakes_are_told_before_anything_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(synth, "devices", on_a_laptop)
     with pytest.raises(RequestError, match=r"not installed.*--set stages.synth.server=URL"):
         Synth(config()).check(schema)
+    rerun = Synth(config())
+    rerun.folder = str(tmp_path)
+    with pytest.raises(RequestError, match="not installed"):
+        rerun.check(schema)
+    (tmp_path / "synthetic" / "_book").mkdir(parents=True)
+    rerun.check(schema)  # every answer may be in the book
+    with pytest.raises(RequestError, match=r"not installed.*--set stages.synth.server=URL"):
+        rerun.prepare()
+    rerun.release()
     monkeypatch.setattr(synth, "devices", lambda: ["cpu"])
     with pytest.raises(RequestError, match="smollm3: no such folder, and no model of that name"):
         Synth(config(model="smollm3")).check(schema)

@@ -294,6 +294,23 @@ def test_what_cannot_be_read_never_counts_as_right():
     assert judge(good, "not python at all")[:2] == ("undecided", "untrusted_test")
 
 
+@needs_sandbox
+@pytest.mark.parametrize(
+    "test",
+    [
+        "def also(c):\n    assert c([1]) == 2\ndef check(candidate):\n    assert candidate([]) == 0\n    also(candidate)",
+        "def check(candidate):\n    assert candidate([]) == 0\nassert total([1]) == 2",
+        "def check(candidate):\n    assert candidate([]) == 0\n    x = [1 / 0]",
+        "def len(x):\n    return 9\ndef check(candidate):\n    assert len([candidate([])]) == 1",
+        "from our import *\ndef check(candidate):\n    assert candidate([]) == 0",
+        "def check(candidate):\n    assert candidate([]) == 0\ndef check(candidate):\n    assert candidate([1]) == 2",
+    ],
+)
+def test_what_a_test_asserts_elsewhere_is_not_forgotten(test):
+    """`total` returns 0 always: wrong by the whole test, or by a test that is another one than it seems."""
+    assert judge("def total(numbers): return 0", test)[0] != "right"
+
+
 def test_without_a_sandbox_nothing_runs(monkeypatch):
     monkeypatch.setattr(sandbox, "unavailable", lambda: "none here")
     monkeypatch.setattr(sandbox, "start", lambda *a, **k: pytest.fail("it ran"))

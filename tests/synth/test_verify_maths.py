@@ -139,6 +139,17 @@ A | C
 x=1,y=2 | x=2,y=1
 \mathbb{R} | \mathbb{Q}
 Tuesday | Monday
+N-1 | n-1
+\Delta | \delta
+S^2 | s^2
+\frac{R}{r} | \frac{r}{R}
+V=\pi R^2 | V=\pi r^2
+x+y=1 | X+Y=1
+aB | Ab
+AB | ab
+x>1\text{ or }x<-1 | x>1\text{ and }x<-1
+x\neq 1\text{ and }x\neq 2 | x\neq 1\text{ or }x\neq 2
+3 | \phantom{3}
 """
 
 

@@ -6,17 +6,22 @@ import dataclasses
 import json
 import math
 import re
+import resource
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-from pipeline.errors import RequestError
+from pipeline.errors import RequestError, RunError
 from pipeline.server import devices
 from reasonmill.check_export import CheckResult, check_export, compare, foretell_drafts, show
 from training.export import export, load, main
@@ -171,6 +176,63 @@ def test_an_export_replaces_an_export_and_nothing_else(tmp_path, tokenizer_json)
     (tmp_path / "other" / "letters.txt").write_text("mine")
     with pytest.raises(RequestError, match="is no model folder"):
         export(random_model(), tokenizer_json, tmp_path / "other", context=64, rope_theta=1e4)
+
+
+def test_somebodys_files_are_never_replaced(tmp_path, tokenizer_json):
+    folder = export(random_model(), tokenizer_json, tmp_path / "m", context=64, rope_theta=1e4)
+    (folder / "notes.md").write_text("mine")
+    with pytest.raises(RequestError, match=r"it holds notes\.md, which no export writes"):
+        export(random_model(), tokenizer_json, folder, context=64, rope_theta=1e4)
+    assert (folder / "notes.md").read_text() == "mine"
+
+
+def test_what_a_killed_export_leaves_behind_is_gone_after_the_next(tmp_path, tokenizer_json):
+    code = (
+        "import os, training.export as e\n"
+        "e.save_torch_state_dict = lambda state, folder, **_: (folder / 'model.safetensors').touch() or os._exit(9)\n"
+        f"e.export(e.MiMo(e.ModelConfig(320, 32, 32, 1, 2, 1, 16)), {tokenizer_json!r}, {str(tmp_path / 'm')!r}, "
+        "context=64, rope_theta=1e4)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2]).returncode == 9
+    assert not (tmp_path / "m").exists() and any(tmp_path.iterdir())
+    export(random_model(), tokenizer_json, tmp_path / "m", context=64, rope_theta=1e4)
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+def test_a_full_disk_is_an_error_in_words_and_the_earlier_export_stays(tmp_path, tokenizer_json):
+    folder = export(random_model(), tokenizer_json, tmp_path / "m", context=64, rope_theta=1e4)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(RunError, match=r"cannot write .*too large"):
+            export(random_model(1), tokenizer_json, folder, context=64, rope_theta=1e4)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="cannot write"):
+        export(random_model(), tokenizer_json, tmp_path / "file" / "m", context=64, rope_theta=1e4)
+
+
+def test_a_witness_does_not_outlive_the_process_that_asked_it(exported):
+    request = {"model": str(exported), "device": "cpu", "dtype": "float32", "prompts": [[1]], "answers": {}}
+    code = f"from reasonmill.check_export import _ask; _ask('ours', {request | {'new_tokens': 500}!r}, 600)"
+    asking = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
+
+    def witness() -> list[psutil.Process]:
+        found = psutil.Process(asking.pid).children(recursive=True)
+        return [child for child in found if child.cmdline()[1:4] == ["-m", "reasonmill.check_export", "ours"]]
+
+    deadline = time.monotonic() + 60
+    while not (running := witness()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    asking.kill()
+    asking.wait()
+    _, alive = psutil.wait_procs(running, timeout=5)
+    for process in alive:
+        process.kill()
+    assert running and not alive
 
 
 def test_a_wrong_tokenizer_or_folder_is_explained(tmp_path, tokenizer_json, exported):

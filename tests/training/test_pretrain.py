@@ -6,6 +6,7 @@ import fcntl
 import json
 import math
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from small_mixture import STAGES, recipe, write_run
 
+from pipeline.errors import RunError
 from training import checkpoint, pretrain
 from training.model import MiMo, model_config
 from training.settings import load_settings
@@ -316,6 +318,45 @@ def test_a_loss_that_is_no_number_ends_the_run(
     assert in_this_process(config, output, "schedule.phases.0.learning_rate=1e30") == 1
     assert "no longer a number" in capsys.readouterr().err
     assert all(math.isfinite(row["loss"]) for row in rows(output))
+
+
+def test_a_disk_that_refuses_a_checkpoint_is_an_error_in_words(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        assert in_this_process(config, tmp_path / "pretrain", *SHORT) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    said = capsys.readouterr().err
+    assert "step-0000" in said and "the file is larger than this process may write" in said
+
+
+def test_a_checkpoint_tells_context_and_base_of_its_last_step(config: Path, tmp_path: Path) -> None:
+    """Also that of the step which crosses a milestone: its weights have not seen the next stage."""
+    changes = ("checkpoints.every_tokens=1", "checkpoints.keep=99")
+    assert in_this_process(config, tmp_path, *changes) == 0
+    for path in checkpoint.found(tmp_path / "checkpoints"):
+        about = checkpoint.about(path)
+        last = rows(tmp_path)[about["step"] - 1]
+        assert (about["context"], about["rope_base"]) == (last["context"], last["rope_base"])
+
+
+def test_a_damaged_checkpoint_is_an_error_in_words(
+    config: Path, short: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "pretrain"
+    shutil.copytree(short, output)
+    last = checkpoint.found(output / "checkpoints")[-1]
+    (last / "state" / "__0_0.distcp").write_bytes(b"")
+    assert in_this_process(config, output, *SHORT) == 1
+    assert f"cannot read checkpoint {last}" in capsys.readouterr().err
+    with pytest.raises(RunError, match=f"cannot read checkpoint {last}"):
+        checkpoint.load_model(output)
+    shutil.rmtree(last)  # as it says
+    assert in_this_process(config, output, *SHORT) == 0
+    assert rows(output) == rows(short)
 
 
 def test_activation_checkpointing_changes_no_loss(config: Path, short: Path, tmp_path: Path) -> None:
