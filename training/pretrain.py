@@ -345,7 +345,9 @@ def _run(
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "machine": {
             "host": platform.node(),
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor(),
+            "device": torch.cuda.get_device_name(device)
+            if device.type == "cuda"
+            else (platform.processor() or f"{platform.machine()} CPU"),
             "processes": accelerator.num_processes,
             "threads": torch.get_num_threads(),
         },
