@@ -186,7 +186,9 @@ def check_export(model: str, prompts: tuple[str, ...], new_tokens: int, output: 
 
     result = check_export(model, prompts or None, new_tokens=new_tokens, output=output)
     show(result)
-    if result.equal is not None and not result.passed:
+    if result.equal is None:
+        raise RunError(f"nothing was compared: {result.missing}")
+    if not result.passed:
         raise RunError("the exported model answers differently in vLLM: see above")
 
 

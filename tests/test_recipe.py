@@ -151,6 +151,8 @@ def test_steps_that_are_named_without_options_are_wanted(tmp_path):
             "        context: 32",
             ":20: pretrain.schedule.phases[0].context = 32: sequences of stage1 have 64 tokens by `mix`",
         ),
+        ("model: tiny", "model: tinny", ":15: pretrain.model: size 'tinny' is unknown; expected one of tiny"),
+        ("model: tiny", "model: 7", ":15: pretrain.model = 7: name a size"),
         ("mtp_weight", "mtp_wait", ":24: pretrain.schedule.phases[0].mtp_wait: unknown field"),
         ("rope_base: 10000", "rope_base: big", ":21: pretrain.schedule.phases[0].rope_base = 'big'"),
         ("export:\n", "", ":26: check: it compares the exported model; add `export: {}`"),

@@ -35,7 +35,8 @@ from torch.distributed.checkpoint.state_dict import (
 
 from pipeline import storage
 from pipeline.errors import RequestError, RunError
-from training.model import MiMo, ModelConfig
+from training.model import MiMo
+from training.model_config import ModelConfig
 from training.settings import differences
 
 

@@ -25,7 +25,8 @@ from safetensors.torch import load_file
 
 from pipeline import storage
 from pipeline.errors import ReasonmillError, RequestError, RunError
-from training.model import MiMo, ModelConfig, model_config
+from training.model import MiMo
+from training.model_config import ModelConfig, model_config
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 END_OF_TEXT, CHAT_START, CHAT_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"

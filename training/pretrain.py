@@ -48,7 +48,8 @@ from pipeline import storage
 from pipeline.errors import ReasonmillError, RequestError, RunError
 from training import checkpoint
 from training.data import Batch, MixtureReader, loss_tokens, micro_batches, padding, read_tokenizer
-from training.model import MiMo, ModelConfig, model_config
+from training.model import MiMo
+from training.model_config import ModelConfig, model_config
 from training.schedule import Rates
 from training.settings import Settings, load_settings
 

@@ -12,6 +12,7 @@ import yaml
 
 from pipeline import storage
 from pipeline.errors import RequestError
+from training.model_config import model_config
 from training.schedule import (
     Schedule,
     check_fields,
@@ -47,7 +48,7 @@ class Settings:
 
     data: str  # the run's folder, with the datasets mixture/ and tokenizer/
     output: str  # folder for checkpoints and metrics
-    model: Any  # a size's name, or a mapping; see training.model.model_config
+    model: Any  # a size's name, or a mapping; see training.model_config
     schedule: Schedule
     said: dict[str, Any] = field(repr=False)  # the section as it was written
     optimizer: Optimizer = Optimizer()
@@ -107,6 +108,13 @@ def parse_settings(recipe: dict[str, Any], output: str | None = None) -> Setting
     for name in ("model", "schedule"):
         if name not in section:
             raise RequestError(f"pretrain.{name}: this field is needed; recipes/demo.yaml shows one")
+    if not isinstance(section["model"], str | dict):
+        raise wrong("pretrain.model", section["model"], "name a size (tiny, mimo-7b), or give its fields")
+    try:  # the vocabulary is the tokenizer's, unless the section says another
+        known_size = isinstance(section["model"], str) or "vocab_size" in section["model"]
+        model_config(section["model"], None if known_size else 1)
+    except RequestError as error:
+        raise RequestError(f"pretrain.{error}") from None
     data = section.get("data") or recipe.get("output")
     if not isinstance(data, str):
         raise wrong("pretrain.data", data, "name the run's folder, in which mixture/ and tokenizer/ are")

@@ -73,7 +73,8 @@ def test_ranks_and_micro_batches_share_a_step_without_gaps() -> None:
 
 
 def test_predicted_tokens_are_those_the_model_counts() -> None:
-    from training.model import MiMo, model_config
+    from training.model import MiMo
+    from training.model_config import model_config
 
     torch = pytest.importorskip("torch")
     lengths = [[5, 1, 2, 9], [20], [3, 3]]

@@ -25,7 +25,8 @@ from pipeline.errors import RequestError, RunError
 from pipeline.server import devices
 from reasonmill.check_export import CheckResult, check_export, compare, foretell_drafts, show
 from training.export import export, load, main
-from training.model import MiMo, ModelConfig
+from training.model import MiMo
+from training.model_config import ModelConfig
 
 
 @pytest.fixture

@@ -16,16 +16,8 @@ from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer, Qwen2RMS
 
 from pipeline.errors import RequestError
 from training.losses import losses
-from training.model import (
-    SIZES,
-    MiMo,
-    ModelConfig,
-    attend,
-    document_mask,
-    generate_greedy,
-    model_config,
-    places,
-)
+from training.model import MiMo, attend, document_mask, generate_greedy, places
+from training.model_config import SIZES, ModelConfig, model_config
 
 SMALL = ModelConfig(
     vocab_size=97,

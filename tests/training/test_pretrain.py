@@ -25,7 +25,8 @@ from small_mixture import STAGES, recipe, write_run
 
 from pipeline.errors import RunError
 from training import checkpoint, pretrain
-from training.model import MiMo, model_config
+from training.model import MiMo
+from training.model_config import model_config
 from training.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
