@@ -105,6 +105,6 @@ def test_a_second_run_has_nothing_to_do_and_a_changed_share_only_what_hangs_on_i
     mixed = reasonmill("run", str(finished_recipe), "--until", "mix", "--set", "stages.mix.seed=7")
     assert mixed.returncode == 0, mixed.stderr
     assert (finished_run / "tokens" / "run.json").read_text() == before
-    assert duckdb.sql(f"SELECT count(*) FROM '{finished_run}/mixture/stage3-*.parquet'").fetchone()[0] > 10
+    assert duckdb.sql(f"SELECT count(*) FROM '{finished_run}/mixture/stage3-*.parquet'").fetchall()[0][0] > 10
     restored = reasonmill("run", str(finished_recipe))  # other tests read this run
     assert "finished before" in restored.stdout and restored.returncode == 0, restored.stderr

@@ -21,6 +21,7 @@ import duckdb
 import pytest
 import torch
 import torch.nn.functional as F
+from accelerate.state import AcceleratorState
 from small_mixture import STAGES, recipe, write_run
 
 from pipeline.errors import RunError
@@ -206,6 +207,7 @@ SHORT = [  # odd numbers of sequences, so that ranks get unequal shares and one 
 
 def in_this_process(config: Path, output: Path, *changes: str) -> int:
     sets = [part for change in changes for part in ("--set", change)]
+    AcceleratorState._reset_state(reset_partial_state=True)  # it is one for the whole process, and remembers
     return pretrain.main(["--config", str(config), "--output", str(output), *sets])
 
 
