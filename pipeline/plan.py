@@ -108,9 +108,9 @@ class InputShard:
 class Plan:
     """A stage, where it reads and writes, and the keys under which its units count as done."""
 
-    def __init__(self, stage: Stage, output: str, inputs: list[Input], used: list[Dataset]) -> None:
-        self.stage, self.output, self.inputs, self.used = stage, output, inputs, used
-        self.folder = inputs[0].dataset.path.rsplit("/", 1)[0]
+    def __init__(self, stage: Stage, folder: str, inputs: list[Input], used: list[Dataset]) -> None:
+        self.stage, self.folder, self.inputs, self.used = stage, folder, inputs, used
+        self.output = storage.join(folder, stage.output)
         self.stage_key = stage.key()
         self.rows = sum(source.rows for source in inputs)
         self.shards = [

@@ -125,7 +125,7 @@ class Runner:
     def _plan(self, stage: Stage, earlier: set[str] | None) -> Plan:
         names = [n for n in stage.input if earlier is not None and n in earlier] or stage.input
         around = {d.name: d for d in dataset.open_all(self.folder)}
-        sources = [self._open(stage, around, names)]
+        sources = [self._open(stage, around, names)] if names else []
         sources += [
             self._open(stage, around, [name])
             for name in stage.more
@@ -133,7 +133,7 @@ class Runner:
         ]
         inputs = [self._joined(stage, source, around, earlier) for source in sources]
         used = [self._open(stage, around, [name]) for name in stage.uses]
-        return Plan(stage, storage.join(self.folder, stage.output), inputs, used)
+        return Plan(stage, self.folder, inputs, used)
 
     def _open(self, stage: Stage, around: dict[str, Dataset], names: Iterable[str]) -> Dataset:
         """The first of these datasets that is there. It must be finished, and made from what is there now."""

@@ -68,7 +68,8 @@ class Stage(abc.ABC):
 
     name: ClassVar[str]  # the sub-command and the `stage` of dropped rows
     output: ClassVar[str]  # folder of the dataset it writes, below the run's folder
-    input: ClassVar[tuple[str, ...]]  # dataset it reads; the first that exists of several alternatives
+    # Dataset it reads; the first that exists of several alternatives. (): a ledger all of whose requests are its own.
+    input: ClassVar[tuple[str, ...]]
     columns: ClassVar[tuple[str, ...]] = ()  # column datasets joined to the input; ("*",) = all there are
     selected_by: ClassVar[str | None] = None  # dataset (the policy) that says which rows of the input count
     more: ClassVar[tuple[str, ...]] = ()  # datasets like the input, worked on as well where they are there

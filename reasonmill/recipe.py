@@ -288,7 +288,7 @@ def _check_place(stages: list[Stage], output: str) -> None:
     written = {earlier.output: earlier for earlier in before}
     source = next((name for name in stage.input if name in written), None)
     there = any(finished(storage.join(output, name)) for name in stage.input) or "sources" in stage.input
-    if source is None and not there:
+    if stage.input and source is None and not there:
         writers = [name for name in STAGES if stage_class(name).output in stage.input]
         raise RequestError(
             f"it reads {' or '.join(stage.input)}; put {' or '.join(writers) or 'its writer'} before it"
