@@ -34,12 +34,14 @@ log = logging.getLogger("synth")
 
 @dataclass(frozen=True)
 class Question:
-    """One problem as it is put to a model. `prompt` is the name in `prompts.SOLVE`."""
+    """One problem as it is put to a model: `problem` is the problem itself, `text` what is asked, `prompt` the name
+    of the words around it in `prompts.SOLVE`."""
 
     id: str
     text: str
     prompt: str
     check: dict[str, Any]
+    problem: str
 
 
 def gym_datasets() -> list[str]:
@@ -48,7 +50,8 @@ def gym_datasets() -> list[str]:
 
 
 def from_gym(name: str, options: dict[str, Any], seed: int) -> Iterator[Question]:
-    """Tasks of one reasoning-gym dataset. `options` are its own (size, seed, and what makes it easy or hard).
+    """Tasks of one reasoning-gym dataset. `options` are its own (size, seed, and what makes it easy or hard); `level`
+    (0, 1, …) sets whatever else makes it hard by the dataset's own curriculum.
 
     An entry is checked to survive JSON: its own answer must still score 1, or what a model answers could not be judged.
     Raises `RequestError` for an unknown dataset or option, and for a dataset that fails that check.
@@ -56,8 +59,10 @@ def from_gym(name: str, options: dict[str, Any], seed: int) -> Iterator[Question
     gym = _gym()
     if name not in gym_datasets():
         raise RequestError(f"reasoning-gym has no dataset {name!r}; it has {', '.join(gym_datasets())}.")
-    options = {"seed": seed, "size": 10, **options}
     try:
+        if "level" in options:
+            options = _at_level(gym, name, **options)
+        options = {"seed": seed, "size": 10, **options}
         dataset = gym.create_dataset(name, **options)
         entries = [dataset[index] for index in range(options["size"])]
     except (TypeError, ValueError, AssertionError) as error:
@@ -72,9 +77,22 @@ def from_gym(name: str, options: dict[str, Any], seed: int) -> Iterator[Question
             raise RequestError(
                 f"reasoning-gym's {name} gives its own answer to task {index} the score {score}, so it cannot judge; leave it out."
             )
-        text = prompts.SOLVE["maths"].format(problem=entry["question"].strip())
+        problem = entry["question"].strip()
+        text = prompts.SOLVE["maths"].format(problem=problem)
         check = {"kind": "reasoning_gym", "dataset": name, "entry": entry}
-        yield Question(f"reasoning_gym/{name}/{options['seed']}-{index}", text, "maths", check)
+        yield Question(f"reasoning_gym/{name}/{options['seed']}-{index}", text, "maths", check, problem)
+
+
+def _at_level(gym: Any, name: str, level: int, **options: Any) -> dict[str, Any]:
+    """Options of a dataset at a level of its curriculum; those that are given are kept."""
+    if name not in gym.factory.CURRICULA:
+        raise RequestError(
+            f"reasoning-gym's {name} has no levels: leave out `level` and give its own options."
+        )
+    curriculum = gym.factory.create_curriculum(name)
+    curriculum.set_global_level(level)
+    found = vars(curriculum.generate_configuration())
+    return {key: value for key, value in found.items() if key not in ("seed", "size")} | options
 
 
 def from_file(file: str, count: int | None, seed: int, check_references: bool = True) -> list[Question]:
@@ -85,7 +103,7 @@ def from_file(file: str, count: int | None, seed: int, check_references: bool = 
     said. Raises `RequestError` when none is left.
     """
     found = [
-        (problem, asked) for problem in load(model_file(file)) if (asked := _question(problem)) is not None
+        (problem, asked) for problem in load(model_file(file)) if (asked := question(problem)) is not None
     ]
     if not found:
         raise RequestError(f"{file}: no problem in it has an answer or a test that could be checked.")
@@ -146,7 +164,8 @@ class _States:
         ]
 
 
-def _question(problem: Problem) -> Question | None:
+def question(problem: Problem) -> Question | None:
+    """How a problem of a set is asked and checked; None where there is nothing to check an answer by."""
     check: dict[str, Any]
     if problem.kind in ("math", "multiple_choice") and problem.answer is not None:
         prompt = "maths" if problem.kind == "math" else "choice"
@@ -161,7 +180,7 @@ def _question(problem: Problem) -> Question | None:
     else:
         return None
     text = prompts.SOLVE[prompt].format(problem=problem.prompt.strip())
-    return Question(problem.id, text, prompt, check)
+    return Question(problem.id, text, prompt, check, problem.prompt)
 
 
 def _gym() -> Any:

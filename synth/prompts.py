@@ -35,6 +35,8 @@ full and give the answer with its reasons. Finally verify each answer against th
 LENGTH = "Keep it under {words} words."  # where the config asks for it, after an analysis prompt or a query
 
 SOLVE = {
+    "bare": "{problem}",  # for a problem that says itself how it is to be answered
+    "brief": r"{problem} Give the final answer in \boxed{{}}.",  # for a small model that needs no steps
     "maths": r"""{problem}
 
 Explain your steps, then give the final answer in \boxed{{}}.""",

@@ -11,14 +11,11 @@ machine and the server do not matter. `verify` later says which answers are wort
 from __future__ import annotations
 
 import asyncio
-import functools
-import hashlib
 import heapq
 import itertools
 import json
 import logging
 import math
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,25 +26,15 @@ import yaml
 from pydantic import Field
 
 from pipeline import storage
-from pipeline.client import ModelClient, Refused
-from pipeline.errors import Drop, RequestError
-from pipeline.models import FOLDERS, cache_folder, model_folder, sha256_of
-from pipeline.server import Server, devices, start_servers
+from pipeline.errors import RequestError
+from pipeline.models import sha256_of
 from pipeline.stage import LedgerStage, StageConfig
 from synth import problems, prompts
+from synth.asking import CHAT_TOKENS, AskedModel, drawn_number, text_of
 from synth.windows import tokens, window
 
 log = logging.getLogger("synth")
 QUERIES = Path(__file__).with_name("queries.yaml")
-CHAT_TOKENS = 100  # what a chat template adds to a message, with a system message of its own
-TIGHT = 0.9  # share of the context beyond which an estimate of tokens does not say that a request fits
-PATIENCE = 3600.0  # seconds for one answer: a busy machine without a GPU is slow, not broken
-TOO_LONG = (
-    "maximum context length",
-    "context length",
-    "too long",
-    "max_tokens",
-)  # words of a server's refusal
 
 
 class Synth(LedgerStage):
@@ -190,8 +177,15 @@ class Synth(LedgerStage):
         super().__init__(config)
         self.concurrency = self.config.concurrency
         self._best: list[tuple[float, str, str]] = []  # score, id, text of the documents to analyse, a heap
-        self._servers: list[Server] = []
-        self._client: ModelClient | None = None
+        self._asked = AskedModel(
+            self.name,
+            self.config.model,
+            server=self.config.server,
+            api_key_env=self.config.api_key_env,
+            vllm_options=self.config.vllm_options,
+            context=self.config.context,
+            concurrency=self.concurrency,
+        )
 
     # ---- before anything runs ----
 
@@ -209,35 +203,18 @@ class Synth(LedgerStage):
             )
         if schema is not None and self.config.analyse_documents:
             self._candidates(schema.empty_table())
-        if self.config.server is None and not self._has_book():
-            self._check_vllm()
+        if not self._has_book():
+            self._asked.check()
 
     def _has_book(self) -> bool:
         """Whether there are answers already. Then all may be there, and none be asked for: `prepare` will see."""
         return bool(self.folder) and storage.exists(storage.join(self.folder, self.output, "_book"))
 
-    def _check_vllm(self) -> None:
-        try:
-            devices()
-        except RequestError as error:
-            raise RequestError(f"{error} In a recipe: --set stages.synth.server=URL.") from None
-        if self.config.model not in FOLDERS:
-            model_folder(self.config.model)  # a path: says whether it is there
-
     def files(self) -> dict[str, str]:
-        name, sha256 = self._model
+        name, sha256 = self._asked.identity
         model = {f"model {name}": sha256} if sha256 else {}
         queries = {"queries": sha256_of(self.config.queries or str(QUERIES))}
         return model | queries | {file: sha256_of(file) for file in self.config.problems}
-
-    @functools.cached_property
-    def _model(self) -> tuple[str, str | None]:
-        """Name that the model is served under, and its digest if the model is known here."""
-        model = self.config.model
-        folder = Path(model).expanduser()
-        if model in FOLDERS:
-            return model, sha256_of(model)
-        return (folder.resolve().name, sha256_of(str(folder))) if folder.is_dir() else (model, None)
 
     # ---- what is asked ----
 
@@ -288,7 +265,7 @@ class Synth(LedgerStage):
     def _analyses(self) -> Iterator[dict[str, Any]]:
         for _, document, text in sorted(self._best, key=lambda c: (-c[0], c[1])):
             names = sorted(prompts.ANALYSE)
-            prompt = names[_number("prompt", document) % len(names)]
+            prompt = names[drawn_number("prompt", document) % len(names)]
             frame = "\n\n".join([prompts.ANALYSE[prompt], *self._length()])
             taken = tokens(frame) + CHAT_TOKENS + self.config.analyse_max_tokens
             shown = window(text, min(self.config.analyse_window, self.config.context - taken))
@@ -347,11 +324,8 @@ class Synth(LedgerStage):
         sample: int = 0,
         cut: bool = False,
     ) -> dict[str, Any]:
-        name, sha256 = self._model
-        size = max_tokens + CHAT_TOKENS + sum(tokens(message["content"]) for message in messages)
-        # A refusal is final, so a request that may be refused for its length is another one in another context.
-        tight = {"context": self.config.context} if size > TIGHT * self.config.context else {}
-        return tight | {
+        name, sha256 = self._asked.identity
+        return self._asked.tight(messages, max_tokens) | {
             "strategy": strategy,
             "source_id": source_id,
             "model": name,
@@ -362,7 +336,7 @@ class Synth(LedgerStage):
                 "temperature": self.config.temperature,
                 "top_p": self.config.top_p,
                 "max_tokens": max_tokens,
-                "seed": _number(self.config.seed, strategy, source_id, sample) % 2**31,
+                "seed": drawn_number(self.config.seed, strategy, source_id, sample) % 2**31,
             },
             "check": check,
             "cut": cut,  # whether the model sees only a part of the document
@@ -381,63 +355,26 @@ class Synth(LedgerStage):
     # ---- asking ----
 
     def prepare(self) -> None:
-        """Connects to the server, or starts one on every device, and has it answer with one token: a wrong name, key
-        or option is an error here and not the refusal of every request."""
-        addresses, name = self.config.server, self._model[0]
-        if addresses is None:
-            self._check_vllm()
-            folder = model_folder(self.config.model)
-            options = {"max_model_len": self.config.context, "max_num_seqs": min(256, self.concurrency)}
-            log_file = cache_folder() / "logs" / "vllm-synth.log"
-            print(f"synth: starting vLLM for {name}; its log is {log_file}", file=sys.stderr, flush=True)
-            self._servers = start_servers(
-                str(folder), options=options | self.config.vllm_options, log=log_file
-            )
-            addresses, name = [server.base_url for server in self._servers], self._servers[0].model
-        self._client = ModelClient(
-            addresses, name, self.config.api_key_env, concurrency=self.concurrency, timeout=PATIENCE
-        )
-        asyncio.run(self._greet(self._client))
-
-    async def _greet(self, client: ModelClient) -> None:
-        sampling = {"temperature": self.config.temperature, "top_p": self.config.top_p, "seed": 0}
-        try:
-            await client.chat([{"role": "user", "content": "Hello"}], max_tokens=1, **sampling)
-        finally:
-            await client.aclose()
+        """Connects to the server, or starts one on every device, and has it answer with one token."""
+        self._asked.start()
+        asyncio.run(self._asked.greet(temperature=self.config.temperature, top_p=self.config.top_p, seed=0))
 
     def release(self) -> None:
-        for server in self._servers:
-            server.stop()
-        self._servers, self._client = [], None
+        self._asked.stop()
 
     async def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Raises `Drop` "prompt_too_long" or "refused" where the server rejects this one request."""
-        assert self._client is not None, "prepare() comes first"
         sampling = request["sampling"]
-        try:
-            answer = await self._client.chat(request["messages"], **sampling)
-        except Refused as refused:
-            if refused.status not in (400, 413, 422):
-                raise  # key, address or model: the same for every request
-            too_long = refused.status == 413 or any(words in str(refused) for words in TOO_LONG)
-            raise Drop("prompt_too_long" if too_long else "refused", str(refused)) from None
-        choice = answer.choices[0]
-        thinking = f"<think>\n{choice.reasoning.strip()}\n</think>\n\n" if choice.reasoning else ""
+        answer = await self._asked.ask(request["messages"], **sampling)
         return {
             "strategy": request["strategy"],
             "source_id": request["source_id"],
             "model": request["model"],
             "query": request["messages"][-1]["content"],
-            "answer": thinking + choice.text,
-            "finish_reason": choice.finish_reason,
+            "answer": text_of(answer),
+            "finish_reason": answer.finish_reason,
             "prompt_tokens": answer.prompt_tokens,
             "completion_tokens": answer.completion_tokens,
             **sampling,
             "check": json.dumps(request["check"], sort_keys=True, ensure_ascii=False),
         }
-
-
-def _number(*parts: object) -> int:
-    """A number that looks drawn and is always the same for the same parts."""
-    return int.from_bytes(hashlib.sha256("\0".join(map(str, parts)).encode()).digest()[:8], "big")

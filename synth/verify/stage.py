@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import pyarrow as pa
 from pydantic import Field
 
 from pipeline.stage import MapStage, Outcome, StageConfig
-from synth.verify import code, gym, maths, text
-from synth.verify.answers import boxed, final_part
-from synth.verify.task import Task
-from synth.verify.verdict import Verdict, undecided, wrong
-
-if TYPE_CHECKING:  # runs in the worker process: never imported here, but part of what verdicts depend on
-    from synth.verify.formulas import symbolic  # noqa: F401
+from synth.verify.check import Checker
+from synth.verify.code import Limits
+from synth.verify.text import Rules
+from synth.verify.verdict import Verdict, undecided
 
 
 class VerifyConfig(StageConfig):
@@ -57,22 +54,24 @@ class Verify(MapStage):
 
     def prepare(self) -> None:
         """Nothing is started here: a worker process starts with the first answer that needs it."""
-        self.comparer, self.scorer = maths.comparer(), gym.scorer()
-        self.limits = code.Limits(
-            cpu_seconds=self.config.code_cpu_seconds,
-            wall_seconds=self.config.code_wall_seconds,
-            memory_bytes=self.config.code_memory_mb << 20,
-        )
-        self.rules = text.Rules(
-            min_words=self.config.min_words,
-            about_document=self.config.about_document,
-            copied_8grams=self.config.copied,
+        self.checker = Checker(
+            maths_seconds=self.config.maths_seconds,
+            scorer_seconds=self.config.scorer_seconds,
+            limits=Limits(
+                cpu_seconds=self.config.code_cpu_seconds,
+                wall_seconds=self.config.code_wall_seconds,
+                memory_bytes=self.config.code_memory_mb << 20,
+            ),
+            rules=Rules(
+                min_words=self.config.min_words,
+                about_document=self.config.about_document,
+                copied_8grams=self.config.copied,
+            ),
         )
 
     def close(self) -> None:
         """End the worker processes. They also end by themselves with the process that this stage runs in."""
-        self.comparer.close()
-        self.scorer.close()
+        self.checker.close()
 
     def process(self, batch: pa.Table) -> Outcome:
         verdicts = [self.judge(row) for row in batch.to_pylist()]
@@ -88,36 +87,15 @@ class Verify(MapStage):
 
     def judge(self, row: dict[str, Any]) -> Verdict:
         """The verdict on one row of `synthetic`."""
-        answer, finish = row["answer"] or "", row["finish_reason"]
         try:
             check: dict[str, Any] = json.loads(row["check"] or '{"kind": "text"}')
-            kind = check["kind"]
-            if kind == "text" and row["strategy"] == "solve":
-                raise ValueError("a problem without an answer to check against")
-            if kind == "text":
-                return text.check(
-                    answer, finish, row["query"] or "", row["strategy"] == "analyse", self.rules
-                )
-            if finish == "length" and not _has_answer(kind, answer):
-                return wrong("truncated", "cut off before a final answer")
-            if kind == "math":
-                return maths.check(answer, str(check["answer"]), self.comparer, self.config.maths_seconds)
-            if kind == "reasoning_gym":
-                dataset, entry = str(check["dataset"]), check["entry"]
-                return gym.check(answer, dataset, entry, self.scorer, self.config.scorer_seconds)
-            if kind == "code":
-                return code.check(answer, Task.from_check(check), self.limits)
-            raise ValueError(f"unknown kind {kind!r}")
+            if check["kind"] == "text":
+                if row["strategy"] == "solve":
+                    raise ValueError("a problem without an answer to check against")
+                check = {"kind": "text", "query": row["query"], "analysis": row["strategy"] == "analyse"}
         except (ValueError, KeyError, TypeError) as error:
-            return undecided(
-                "bad_check", f"the column `check` cannot be used: {type(error).__name__}: {error}"
-            )
-
-
-def _has_answer(kind: str, answer: str) -> bool:
-    """Whether a text that was cut off had come to its answer: its last line is none, it may be half a line."""
-    part = final_part(answer)
-    return "```" in part if kind == "code" else boxed(part) is not None
+            return undecided("bad_check", f"the check cannot be used: {type(error).__name__}: {error}")
+        return self.checker.check(row["answer"] or "", check, row["finish_reason"]).verdict
 
 
 def _storable(value: str | None) -> str | None:

@@ -23,7 +23,7 @@ from pipeline.errors import RequestError
 from pipeline.ledger import request_id
 from pipeline.runner import Runner, RunOptions
 from pipeline.server import Server
-from synth import problems, synth, windows
+from synth import asking, problems, windows
 from synth.synth import Synth
 from synth.verify import code
 from synth.verify.isolation import sandbox
@@ -158,7 +158,7 @@ def test_a_window_is_the_head_and_a_piece_of_the_middle():
 
 
 def test_the_estimate_is_on_the_safe_side_of_a_real_tokenizer():
-    cached = list((synth.cache_folder() / "models").glob("*/smollm2-135m-instruct/tokenizer.json"))
+    cached = list((asking.cache_folder() / "models").glob("*/smollm2-135m-instruct/tokenizer.json"))
     if not cached:
         pytest.skip("the packaged generator is not in the cache")
     from tokenizers import Tokenizer
@@ -343,7 +343,7 @@ def test_mistakes_are_told_before_anything_runs(tmp_path, monkeypatch):
     def on_a_laptop() -> list[str]:
         raise RequestError("vLLM is not installed. Install it, or give the address of a running server.")
 
-    monkeypatch.setattr(synth, "devices", on_a_laptop)
+    monkeypatch.setattr(asking, "devices", on_a_laptop)
     with pytest.raises(RequestError, match=r"not installed.*--set stages.synth.server=URL"):
         Synth(config()).check(schema)
     rerun = Synth(config())
@@ -355,7 +355,7 @@ def test_mistakes_are_told_before_anything_runs(tmp_path, monkeypatch):
     with pytest.raises(RequestError, match=r"not installed.*--set stages.synth.server=URL"):
         rerun.prepare()
     rerun.release()
-    monkeypatch.setattr(synth, "devices", lambda: ["cpu"])
+    monkeypatch.setattr(asking, "devices", lambda: ["cpu"])
     with pytest.raises(RequestError, match="smollm3: no such folder, and no model of that name"):
         Synth(config(model="smollm3")).check(schema)
 
@@ -488,7 +488,7 @@ def test_a_server_of_its_own_is_started_and_stopped(tiny_llama: Path, tmp_path, 
     monkeypatch.setenv("REASONMILL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     write_run(tmp_path / "run", [PROOF * 3 for _ in range(12)])
-    small = {"kv_cache_memory_bytes": 64 << 20, "dtype": "float32", "max_num_batched_tokens": 1024}
+    small = {"kv_cache_memory_bytes": (64 << 20) + 4096, "dtype": "float32", "max_num_batched_tokens": 1024}
     stage = config(model=str(tiny_llama), context=1024, analyse_window=150, tasks={}, vllm_options=small)
     summary = run(tmp_path / "run", stage)
     assert (summary.rows_in, summary.kept) == (14, 14)

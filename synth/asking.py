@@ -1,0 +1,132 @@
+"""A model that a stage asks: at addresses it is given, or on servers of its own that it starts and stops.
+
+What every stage that asks has in common: how a model is named in a request, so that the key of a request does not
+depend on where the model lies or runs; how the server is greeted; which refusals are about one request only.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.client import Answer, ModelClient, Refused
+from pipeline.errors import Drop, RequestError
+from pipeline.models import FOLDERS, cache_folder, model_folder, sha256_of
+from pipeline.server import Server, devices, start_servers
+from synth.windows import tokens
+
+CHAT_TOKENS = 100  # what a chat template adds to a message, with a system message of its own
+TIGHT = 0.9  # share of the context beyond which an estimate of tokens does not say that a request fits
+PATIENCE = 3600.0  # seconds for one answer: a busy machine without a GPU is slow, not broken
+TOO_LONG = (
+    "maximum context length",
+    "context length",
+    "too long",
+    "max_tokens",
+)  # words of a server's refusal
+
+
+class AskedModel:
+    """One model, for as long as it is asked.
+
+    stage: who asks, in messages and in the name of the server's log. model: a known name, a folder as transformers
+    saves it, or with `server` (one address or several) the name that the server gives it.
+    """
+
+    def __init__(
+        self,
+        stage: str,
+        model: str,
+        *,
+        server: str | Sequence[str] | None,
+        api_key_env: str | None,
+        vllm_options: Mapping[str, Any],
+        context: int,
+        concurrency: int,
+    ) -> None:
+        self.stage, self.model, self.server, self.api_key_env = stage, model, server, api_key_env
+        self.vllm_options, self.context, self.concurrency = vllm_options, context, concurrency
+        self._servers: list[Server] = []
+        self._client: ModelClient | None = None
+
+    @functools.cached_property
+    def identity(self) -> tuple[str, str | None]:
+        """Name that the model is served under, and its digest if the model is known here."""
+        folder = Path(self.model).expanduser()
+        if self.model in FOLDERS:
+            return self.model, sha256_of(self.model)
+        return (folder.resolve().name, sha256_of(str(folder))) if folder.is_dir() else (self.model, None)
+
+    def check(self) -> None:
+        """Raises `RequestError` where no server is given and none can be started here."""
+        if self.server is not None:
+            return
+        try:
+            devices()
+        except RequestError as error:
+            raise RequestError(f"{error} In a recipe: --set stages.{self.stage}.server=URL.") from None
+        if self.model not in FOLDERS:
+            model_folder(self.model)  # a path: says whether it is there
+
+    def start(self) -> None:
+        """Start a server on every device, unless there are addresses. Takes minutes."""
+        addresses, name = self.server, self.identity[0]
+        if addresses is None:
+            self.check()
+            folder = model_folder(self.model)
+            options = {"max_model_len": self.context, "max_num_seqs": min(256, self.concurrency)}
+            log = cache_folder() / "logs" / f"vllm-{self.stage}.log"
+            print(f"{self.stage}: starting vLLM for {name}; its log is {log}", file=sys.stderr, flush=True)
+            self._servers = start_servers(str(folder), options=options | dict(self.vllm_options), log=log)
+            addresses, name = [server.base_url for server in self._servers], self._servers[0].model
+        self._client = ModelClient(
+            addresses, name, self.api_key_env, concurrency=self.concurrency, timeout=PATIENCE
+        )
+
+    async def greet(self, **sampling: Any) -> None:
+        """Have it answer with one token: a wrong name, key or option is an error here and not the refusal of every
+        request."""
+        assert self._client is not None, "start() comes first"
+        try:
+            await self._client.chat([{"role": "user", "content": "Hello"}], max_tokens=1, **sampling)
+        finally:
+            await self._client.aclose()
+
+    async def ask(self, messages: Sequence[Mapping[str, Any]], **sampling: Any) -> Answer:
+        """One answer. Raises `Drop` "prompt_too_long" or "refused" where the server rejects this one request."""
+        assert self._client is not None, "start() comes first"
+        try:
+            return await self._client.chat(messages, **sampling)
+        except Refused as refused:
+            if refused.status not in (400, 413, 422):
+                raise  # key, address or model: the same for every request
+            too_long = refused.status == 413 or any(words in str(refused) for words in TOO_LONG)
+            raise Drop("prompt_too_long" if too_long else "refused", str(refused)) from None
+
+    def stop(self) -> None:
+        """End the servers that were started here. Harmless when there are none."""
+        for server in self._servers:
+            server.stop()
+        self._servers, self._client = [], None
+
+    def tight(self, messages: Sequence[Mapping[str, str]], max_tokens: int) -> dict[str, int]:
+        """What a request says of the context. A refusal is final, so a request that may be refused for its length is
+        another one in another context."""
+        size = max_tokens + CHAT_TOKENS + sum(tokens(message["content"]) for message in messages)
+        return {"context": self.context} if size > TIGHT * self.context else {}
+
+
+def text_of(answer: Answer) -> str:
+    """The answer's text; thinking that a server splits off is put back in <think> tags."""
+    choice = answer.choices[0]
+    thinking = f"<think>\n{choice.reasoning.strip()}\n</think>\n\n" if choice.reasoning else ""
+    return thinking + choice.text
+
+
+def drawn_number(*parts: object) -> int:
+    """A number that looks drawn and is always the same for the same parts."""
+    return int.from_bytes(hashlib.sha256("\0".join(map(str, parts)).encode()).digest()[:8], "big")
