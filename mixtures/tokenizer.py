@@ -22,6 +22,7 @@ import tokenizers
 from pydantic import Field, model_validator
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 
+from mixtures.chat import control_tokens
 from pipeline import dataset
 from pipeline import models as model_cache
 from pipeline.dataset import Dataset
@@ -217,11 +218,6 @@ def open_tokenizer(found: Dataset) -> tuple[tokenizers.Tokenizer, int]:
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = True
     return tokenizer, rows[0]["end_of_text"]
-
-
-def control_tokens(tokenizer: tokenizers.Tokenizer) -> list[int]:
-    """Ids of the special tokens: those that no text may be encoded to."""
-    return sorted(id for id, token in tokenizer.get_added_tokens_decoder().items() if token.special)
 
 
 def _tokenizer_json(name: str) -> Path:

@@ -7,8 +7,6 @@ its group) and tokens, which end with the end-of-text token and hold no other to
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
@@ -16,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import tokenizers
 
-from mixtures.tokenizer import control_tokens, open_tokenizer
+from mixtures.chat import Chat, Encoder
+from mixtures.tokenizer import open_tokenizer
 from pipeline.errors import RequestError
 from pipeline.stage import MapStage, Outcome, Reason
 
@@ -28,30 +27,6 @@ SCHEMA = pa.schema(
         pa.field("tokens", pa.list_(pa.int32()), nullable=False),
     ]
 )
-LINE_BREAK = re.compile(r"\S\n(?=\S)")
-AT_ONCE = 1 << 18  # characters encoded together; the library takes some 300 bytes for each
-
-
-class Encoder:
-    """Encodes batches of texts in bounded memory, as ordinary text whatever stands in them."""
-
-    def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
-        self.tokenizer = tokenizer
-        self.controls = np.array(control_tokens(tokenizer), np.int32)
-
-    def __call__(self, texts: list[str]) -> list[np.ndarray]:
-        """Of each text its tokens, int32. Raises `ValueError` if a control token came out."""
-        tokens: list[list[np.ndarray]] = [[] for _ in texts]
-        for pieces in _batches(texts):
-            encoded = self.tokenizer.encode_batch_fast(
-                [piece for _, piece in pieces], add_special_tokens=False
-            )
-            for (index, _), encoding in zip(pieces, encoded, strict=True):
-                ids = np.array(encoding.ids, np.int32)
-                if np.isin(ids, self.controls).any():
-                    raise ValueError("the tokenizer made a control token out of plain text")
-                tokens[index].append(ids)
-        return [np.concatenate(parts) if parts else np.empty(0, np.int32) for parts in tokens]
 
 
 class Tokens(MapStage):
@@ -74,7 +49,8 @@ class Tokens(MapStage):
             raise RequestError("it needs policy_weight and policy_group: put policy before it")
 
     def prepare(self) -> None:
-        self.encoder, self.end_of_text = _prepare(self)
+        tokenizer, self.end_of_text = _tokenizer(self)
+        self.encoder = Encoder(tokenizer)
 
     def process(self, batch: pa.Table) -> Outcome:
         ids, texts = batch["id"].to_pylist(), batch["text"].to_pylist()
@@ -93,15 +69,17 @@ class Tokens(MapStage):
 
 
 class AnswerTokens(MapStage):
-    """synthetic → tokens, in chat form: those the verifiers passed; the others are dropped with their verdict's reason.
+    """synthetic, answers → tokens, in chat form: those the verifiers passed; the others are dropped with their verdict's
+    reason.
 
     Group "analysis" for texts about documents, "answers" for answers to queries; all have weight 1.
     """
 
     name = "answer_tokens"
     output = "answer_tokens"
-    input = ("synthetic",)
-    columns = ("verdicts",)
+    input = ("synthetic", "answers")
+    more = ("answers",)
+    columns = ("verdicts", "answer_verdicts")
     uses = ("tokenizer",)
     reads = ("id", "strategy", "query", "answer")
     libraries = ("tokenizers",)
@@ -113,20 +91,10 @@ class AnswerTokens(MapStage):
 
     def check(self, schema: pa.Schema | None) -> None:
         if schema is not None and not {"verdict_passed", "verdict_reason"} <= set(schema.names):
-            raise RequestError("it takes verified answers only: put verify before it")
+            raise RequestError("it takes verified answers only: put verify before it (and verify_answers)")
 
     def prepare(self) -> None:
-        self.encoder, self.end_of_text = _prepare(self)
-        marks = [self.encoder.tokenizer.token_to_id(mark) for mark in ("<|im_start|>", "<|im_end|>")]
-        if None in marks:
-            raise RequestError(
-                "the tokenizer has no <|im_start|> and <|im_end|>, which answers are written with. Choose a chat "
-                "model's tokenizer, or leave answer_tokens out of the recipe"
-            )
-        (line_end,) = self.encoder(["\n"])
-        self.start, end = (np.array([mark], np.int32) for mark in marks)
-        self.after_query = np.concatenate([end, line_end, self.start])
-        self.after_answer = np.append(end, np.int32(self.end_of_text))
+        self.chat = Chat(*_tokenizer(self))
 
     def process(self, batch: pa.Table) -> Outcome:
         self.check(batch.schema)
@@ -138,21 +106,19 @@ class AnswerTokens(MapStage):
                 dropped.append(Reason(row["id"], "empty"))
             else:
                 kept.append(row)
-        # Role and text are encoded together, as a chat template's text would be.
-        texts = [text for row in kept for text in (f"user\n{row['query']}", f"assistant\n{row['answer']}")]
-        encoded = self.encoder(texts)
         tokens = [
-            np.concatenate([self.start, query, self.after_query, answer, self.after_answer])
-            for query, answer in zip(encoded[::2], encoded[1::2], strict=True)
+            np.concatenate(
+                [self.chat.query(row["query"]), self.chat.answer(row["answer"]), [self.chat.end_of_text]]
+            )
+            for row in kept
         ]
         groups = pa.array([self.groups.get(row["strategy"], "answers") for row in kept], pa.string())
         return Outcome(_table([row["id"] for row in kept], groups, np.ones(len(kept)), tokens), dropped)
 
 
-def _prepare(stage: MapStage) -> tuple[Encoder, int]:
+def _tokenizer(stage: MapStage) -> tuple[tokenizers.Tokenizer, int]:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # a worker has one core; the library would take all
-    tokenizer, end_of_text = open_tokenizer(stage.used("tokenizer"))
-    return Encoder(tokenizer), end_of_text
+    return open_tokenizer(stage.used("tokenizer"))
 
 
 def _table(ids: list[str], groups: pa.Array, weights: np.ndarray, tokens: list[np.ndarray]) -> pa.Table:
@@ -161,31 +127,3 @@ def _table(ids: list[str], groups: pa.Array, weights: np.ndarray, tokens: list[n
     lists = pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
     columns = {"id": pa.array(ids, pa.string()), "group": groups, "weight": weights, "tokens": lists}
     return pa.table(columns, schema=SCHEMA)
-
-
-def _batches(texts: list[str]) -> Iterator[list[tuple[int, str]]]:
-    """(index of the text, piece of it) in batches of about `AT_ONCE` characters."""
-    batch: list[tuple[int, str]] = []
-    size = 0
-    for index, text in enumerate(texts):
-        for piece in _pieces(text):
-            batch.append((index, piece))
-            size += len(piece)
-            if size >= AT_ONCE:
-                yield batch
-                batch, size = [], 0
-    if batch:
-        yield batch
-
-
-def _pieces(text: str) -> Iterator[str]:
-    """The text in pieces of about `AT_ONCE` characters, cut at single line breaks between what is not blank.
-
-    The word split of GPT-2, Qwen2 and their kin cuts there too, and sees the same on either side, so the tokens are
-    those of the whole text. A text without such a place stays in one piece.
-    """
-    start = 0
-    while len(text) - start > 2 * AT_ONCE and (found := LINE_BREAK.search(text, start + AT_ONCE)):
-        yield text[start : found.end()]
-        start = found.end()
-    yield text[start:]

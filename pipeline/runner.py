@@ -129,7 +129,8 @@ class Runner:
         sources += [
             self._open(stage, around, [name])
             for name in stage.more
-            if (name in earlier if earlier and sources[0].name in earlier else name in around)
+            if name != sources[0].name
+            and (name in earlier if earlier and sources[0].name in earlier else name in around)
         ]
         inputs = [self._joined(stage, source, around, earlier) for source in sources]
         used = [self._open(stage, around, [name]) for name in stage.uses]

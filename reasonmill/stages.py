@@ -24,10 +24,24 @@ STAGES = {  # name: (class, what it does in a line)
     "policy": ("filters.policy.Policy", "keep, drop, weigh and group documents by SQL over all of the above"),
     "synth": ("synth.synth.Synth", "have a model analyse documents, solve problems and answer queries"),
     "verify": ("synth.verify.stage.Verify", "decide by rules which of the model's answers are right"),
+    "answer_files": ("mixtures.answers.AnswerFiles", "list files of queries and answers there are"),
+    "answers": ("mixtures.answers.Answers", "read their rows"),
+    "verify_answers": ("mixtures.answers.VerifyAnswers", "decide by rules which of them are right"),
     "tokenizer": ("mixtures.tokenizer.Tokenizer", "take a tokenizer, or train one on the corpus"),
     "tokens": ("mixtures.tokens.Tokens", "tokenise the documents that the policy kept"),
     "answer_tokens": ("mixtures.tokens.AnswerTokens", "tokenise the answers that passed"),
     "mix": ("mixtures.mix.Mix", "draw and pack the sequences of each stage of pre-training"),
+    "problems": ("mixtures.problems.Problems", "collect problems whose answers can be checked"),
+    "rollouts": ("mixtures.rollouts.Rollouts", "have models answer every problem several times"),
+    "rollout_verdicts": (
+        "mixtures.rollouts.RolloutVerdicts",
+        "decide by rules which of these answers are right",
+    ),
+    "difficulty": (
+        "mixtures.difficulty.Difficulty",
+        "keep the problems that are worth training on; grade tests",
+    ),
+    "sft": ("mixtures.sft.SFT", "filter and pack conversations for supervised fine-tuning"),
 }
 
 

@@ -145,12 +145,14 @@ def take_folder(folder: Path, restart: bool) -> IO[str]:
     return take_folder(folder, restart=False)
 
 
-def open_metrics(path: Path, step: int) -> IO[str]:
-    """metrics.jsonl, opened for rows from `step` on: what a killed run wrote after its last checkpoint is cut off."""
+def open_metrics(path: Path, step: int, counter: str = "step") -> IO[str]:
+    """metrics.jsonl, opened for rows from `step` on: what a killed run wrote after its last checkpoint is cut off.
+
+    counter: the rows' field that counts."""
     kept = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         with contextlib.suppress(ValueError):  # the last row may be torn
-            if json.loads(line)["step"] < step:
+            if json.loads(line)[counter] < step:
                 kept.append(line + "\n")
     storage.write_bytes(str(path), "".join(kept).encode())
     return path.open("a", encoding="utf-8")

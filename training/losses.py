@@ -1,4 +1,4 @@
-"""The two losses of MiMo's pre-training: the next token, and the one after it for the MTP blocks.
+"""The two losses of MiMo's pre-training and SFT: the next token, and the one after it for the MTP blocks.
 
 Shapes: B rows, L positions, D hidden size, V vocabulary, N positions of all rows.
 """
@@ -41,13 +41,15 @@ def losses(
     tokens_BL: Tensor,
     segment_BL: Tensor,
     chunk: int | None = None,
+    trained_BL: Tensor | None = None,
 ) -> Losses:
     """Next-token loss of the trunk, next-but-one-token loss of the MTP blocks (the n-th: token i+1+n).
 
     main_BLD, mtp: hidden states ready for the output head (`training.model.Hidden`). segment_BL: number of each
     position's segment in its row, -1 in padding (`training.model.places`); a position whose label would lie in another
     segment or in padding has no loss. chunk: positions whose logits are in memory at a time; None takes as many as
-    make 2^22 logits, at least 128.
+    make 2^22 logits, at least 128. trained_BL: booleans, which tokens are to be predicted; a position whose label is
+    not has no loss. None: all.
     """
     if not torch.is_grad_enabled():
         head_VD = head_VD.detach()  # or its gradient would be computed all the same
@@ -55,6 +57,8 @@ def losses(
 
     def head_loss(x_BLD: Tensor, ahead: int) -> tuple[Tensor, Tensor]:
         inside_BL = (shifted(segment_BL, ahead, fill=-1) == segment_BL) & (segment_BL >= 0)
+        if trained_BL is not None:
+            inside_BL = inside_BL & shifted(trained_BL, ahead, fill=0)
         labels_BL = shifted(tokens_BL, ahead, fill=0).masked_fill(~inside_BL, IGNORED)
         loss = HeadLoss.apply(x_BLD.flatten(0, 1), head_VD, labels_BL.flatten(), chunk)
         return loss, inside_BL.sum()

@@ -237,11 +237,12 @@ class MiMo(nn.Module):
         lengths: Lengths | None = None,
         rope_theta: float | None = None,
         with_losses: bool = False,
+        trained_BL: Tensor | None = None,
     ) -> Hidden | Losses:
         """Hidden states of packed rows (`lengths`: see the module's docstring), or with_losses their losses.
 
         Losses are computed in here, not outside, because sharded weights (FSDP) are whole only during the forward pass.
-        rope_theta: None takes the configuration's.
+        rope_theta: None takes the configuration's. trained_BL: booleans, which tokens have a loss; None: all.
         """
         rows, context = tokens_BL.shape
         where = places(lengths, rows, context, tokens_BL.device)
@@ -256,7 +257,7 @@ class MiMo(nn.Module):
         mtp = self._predict_further(x_BLD, embedding_BLD, where, rope, mask)
         hidden = Hidden(self.model.norm(x_BLD), mtp)
         if with_losses:
-            return losses(*hidden, self.lm_head.weight, tokens_BL, where.segment_BL)
+            return losses(*hidden, self.lm_head.weight, tokens_BL, where.segment_BL, trained_BL=trained_BL)
         return hidden
 
     def _predict_further(

@@ -1,4 +1,4 @@
-"""Pre-training on the packed mixture, by a schedule in token milestones.
+"""Pre-training on the packed mixture, by a schedule in token milestones. (`training.sft` uses the same loop.)
 
     accelerate launch --cpu --num_processes 1 -m training.pretrain --config recipes/demo.yaml
     torchrun --nproc-per-node 8 -m training.pretrain --config recipes/mimo-7b.yaml      # several devices, DDP
@@ -30,7 +30,7 @@ import platform
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from importlib.metadata import version
@@ -54,10 +54,17 @@ from training.schedule import Rates
 from training.settings import Settings, load_settings
 
 
-def train(settings: Settings, *, restart: bool = False, restart_if_changed: bool = False) -> int:
+def train(
+    settings: Settings,
+    *,
+    restart: bool = False,
+    restart_if_changed: bool = False,
+    initial: MiMo | None = None,
+) -> int:
     """Train to the end of the schedule, from the newest checkpoint if there is one.
 
-    restart: set what is in the folder aside first; restart_if_changed: only if it is another run's.
+    restart: set what is in the folder aside first; restart_if_changed: only if it is another run's. initial: the model
+    to begin with, in float32 (its weights' digest is `settings.starts_from`); None: a new one of `settings.model`.
 
     Returns 0, or 130/143 when Ctrl-C/SIGTERM ended it early. Raises `RequestError` before anything is written when
     data, schedule and checkpoints do not belong together, `RunError` when the loss is no longer a number.
@@ -66,8 +73,12 @@ def train(settings: Settings, *, restart: bool = False, restart_if_changed: bool
 
     # The data, before anything heavy: is there enough of it, and is it what the schedule expects?
     tokenizer = read_tokenizer(storage.join(settings.data, "tokenizer"))
-    config = _model_config(settings, tokenizer.vocabulary)
-    reader = MixtureReader(storage.join(settings.data, "mixture"), tokenizer.vocabulary)
+    config = initial.config if initial is not None else _model_config(settings, tokenizer.vocabulary)
+    reader = MixtureReader(
+        storage.join(settings.data, settings.dataset),
+        tokenizer.vocabulary,
+        shuffle=settings.seed if settings.shuffled else None,
+    )
     reader.check(schedule)
 
     accelerator = _accelerator(settings)
@@ -89,7 +100,7 @@ def train(settings: Settings, *, restart: bool = False, restart_if_changed: bool
 
     # Model and optimizer. Initialised on the CPU: the same weights for the same seed on every device.
     torch.manual_seed(settings.seed)
-    model: Any = MiMo(config)
+    model: Any = initial if initial is not None else MiMo(config)
     model.activation_checkpointing = settings.activation_checkpointing
     if settings.compile:
         for block in [*model.model.layers, *getattr(model.model, "mtp_layers", [])]:
@@ -171,7 +182,8 @@ def train(settings: Settings, *, restart: bool = False, restart_if_changed: bool
                 pending = pool.submit(read, first, coming)
 
             # How many tokens the whole step predicts, so that every one of them weighs the same.
-            counts = [loss_tokens(batch.lengths, config.num_nextn_predict_layers) for batch in batches]
+            blocks = config.num_nextn_predict_layers
+            counts = [loss_tokens(batch.lengths, blocks, batch.trained_BL) for batch in batches]
             counted = torch.tensor(counts, dtype=torch.int64, device=accelerator.device).sum(0)
             main_tokens, mtp_tokens = accelerator.reduce(counted, "sum").clamp(min=1).tolist()
 
@@ -185,6 +197,9 @@ def train(settings: Settings, *, restart: bool = False, restart_if_changed: bool
                         batch.lengths,
                         rates.rope_base,
                         with_losses=True,
+                        trained_BL=None
+                        if batch.trained_BL is None
+                        else batch.trained_BL.to(accelerator.device),
                     )
                     loss = losses.main_sum / main_tokens + rates.mtp_weight * losses.mtp_sum / mtp_tokens
                     accelerator.backward(loss * ranks)  # ranks: gradients are averaged over them
@@ -358,24 +373,38 @@ def _run(
 
 def main(arguments: list[str] | None = None) -> int:
     """The command. Exit codes: 0 done, 1 the run failed, 2 the request was wrong, 130/143 stopped by a signal."""
+
+    def work(options: argparse.Namespace) -> int:
+        settings = load_settings(options.config, options.set, options.output)
+        return train(settings, restart=options.restart, restart_if_changed=options.restart_if_changed)
+
+    what = "Pre-train on a run's mixture by the recipe's schedule."
+    example = "--set schedule.phases.0.tokens=1M --set optimizer.clip=0.5"
+    return command("pretrain", what, example, work, arguments)
+
+
+def command(
+    name: str, what: str, example: str, work: Callable[[argparse.Namespace], int], arguments: list[str] | None
+) -> int:
+    """`python -m training.NAME` with the options of every training, and its exit codes. `example`: of --set."""
     parser = argparse.ArgumentParser(
-        prog="python -m training.pretrain",
-        description="Pre-train on a run's mixture by the recipe's schedule. Stop it whenever you like (even with "
+        prog=f"python -m training.{name}",
+        description=f"{what} Stop it whenever you like (even with "
         "kill -9): the same command goes on from the last checkpoint as if nothing had happened.",
-        epilog="Several devices: torchrun --nproc-per-node N -m training.pretrain … (each device holds the model), or "
+        epilog=f"Several devices: torchrun --nproc-per-node N -m training.{name} … (each device holds the model), or "
         "accelerate launch --use_fsdp --fsdp_version 2 … (they share it). On a CPU that is busy "
         "with other things set OMP_WAIT_POLICY=PASSIVE: threads that spin while they wait made it four times slower.",
     )
-    parser.add_argument("--config", required=True, metavar="RECIPE", help="recipe with a section pretrain:")
+    parser.add_argument("--config", required=True, metavar="RECIPE", help=f"recipe with a section {name}:")
     parser.add_argument(
-        "--output", metavar="DIR", help="folder for checkpoints, metrics.jsonl and run.json [RUN/pretrain]"
+        "--output", metavar="DIR", help=f"folder for checkpoints, metrics.jsonl and run.json [RUN/{name}]"
     )
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="FIELD=VALUE",
-        help="change a field of the section: --set schedule.phases.0.tokens=1M --set optimizer.clip=0.5",
+        help=f"change a field of the section: {example}",
     )
     parser.add_argument(
         "--restart",
@@ -389,8 +418,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        settings = load_settings(options.config, options.set, options.output)
-        return train(settings, restart=options.restart, restart_if_changed=options.restart_if_changed)
+        return work(options)
     except ReasonmillError as error:
         if os.environ.get("RANK", "0") == "0" or isinstance(
             error, RunError

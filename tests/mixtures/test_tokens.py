@@ -5,8 +5,9 @@ import pytest
 import tokenizers
 from small_runs import TEXTS, reasons_of, rows_of, run, trained, write_dataset, write_documents
 
-from mixtures import tokens as module
-from mixtures.tokens import SCHEMA, AnswerTokens, Encoder, Tokens
+from mixtures import chat as module
+from mixtures.chat import Encoder
+from mixtures.tokens import SCHEMA, AnswerTokens, Tokens
 from pipeline import models
 from pipeline.errors import RequestError
 
@@ -152,10 +153,13 @@ def test_answers_are_what_the_chat_template_says(folder, plain):
         ("s2", "analysis", 1.0),
         ("s6", "answers", 1.0),
     ]
-    for n in (0, 1, 2):  # one encoding of the whole conversation is an independent reading
+    for n in (0, 1, 2):  # encoded as text with marks in it: an independent reading
         _, query, answer, *_ = ANSWERS[n]
-        chat = f"<|im_start|>user\n{query}<|im_end|>\n<|im_start|>assistant\n{answer}<|im_end|><|endoftext|>"
-        assert rows[f"s{n}"]["tokens"] == plain.encode(chat).ids
+        given = f"<|im_start|>user\n{query}<|im_end|>\n<|im_start|>assistant\n"
+        said = f"{answer}<|im_end|><|endoftext|>"
+        assert rows[f"s{n}"]["tokens"] == plain.encode(given).ids + plain.encode(said).ids
+        whole = plain.encode(given + said).ids
+        assert (rows[f"s{n}"]["tokens"] == whole) == (not answer.startswith("\n"))
     assert [id for id in rows["s6"]["tokens"] if id < 3] == [1, 2, 1, 2, 0]
     assert ANSWERS[6][2] in plain.decode(rows["s6"]["tokens"], skip_special_tokens=False)
     assert [(r.id, r.reason) for r in outcome.dropped] == [

@@ -145,6 +145,18 @@ def test_losses_are_those_of_a_plain_loop(config: Path, undisturbed: Path) -> No
         torch.testing.assert_close(final[name], parameter.detach(), atol=2e-3, rtol=0)
 
 
+def test_losses_are_those_recorded_before_fine_tuning_shared_the_loop(undisturbed: Path) -> None:
+    """Bit for bit on the machine they were recorded on; others may add up in another order."""
+    recorded = [
+        (4.592365406177662, 4.586716672207447),
+        (4.319971659097327, 4.37345356411404),
+        (3.3533409481956844, 3.5110423932756696),
+        (2.7789694468180337, 2.997037546975272),
+    ]
+    found = [(row["loss"], row["mtp_loss"]) for row in rows(undisturbed)[::10]]
+    assert found == [pytest.approx(pair, rel=1e-4) for pair in recorded]
+
+
 def interrupt(config: Path, output: Path, number: int, when: Callable[[], bool]) -> int:
     """Start the trainer, send it a signal as soon as `when` says so, and return its exit code."""
     command = [sys.executable, "-m", "training.pretrain", "--config", str(config), "--output", str(output)]
