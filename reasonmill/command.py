@@ -6,6 +6,7 @@ Nothing heavy is imported before a sub-command asks for it, so that `--help` is 
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,8 @@ def run(
     if until and until not in names:
         raise RequestError(f"--until {until}: this recipe's stages are {', '.join(names)}")
     if dry_run:
-        click.echo(yaml.safe_dump(plan.resolved(), sort_keys=False, allow_unicode=True, width=110), nl=False)
+        plain = json.loads(json.dumps(plan.resolved()))  # without YAML's anchors for what stands there twice
+        click.echo(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110), nl=False)
     else:
         run_recipe(plan, plan.running.options(retry_failed=retry, quiet=quiet), until=until)
 
@@ -140,17 +142,133 @@ def inspect(folder: str, sql: str | None, csv: bool, samples: int, stage: str | 
 @click.argument("model")
 @click.option("--port", type=int, default=8000, show_default=True)
 @click.option(
+    "--mtp/--no-mtp",
+    default=None,
+    help="Draft tokens with the model's multi-token-prediction block. [where it has one]",
+)
+@click.option(
     "--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of vLLM: max-model-len=4096."
 )
-def serve(model: str, port: int, options: tuple[str, ...]) -> None:
-    """Serve a model with vLLM until Ctrl-C (OpenAI-compatible, one server per GPU): a folder, or a known name."""
-    from pipeline.models import FOLDERS, model_folder
-    from pipeline.server import serve as start
+def serve(model: str, port: int, mtp: bool | None, options: tuple[str, ...]) -> None:
+    """Serve a model with vLLM until Ctrl-C (OpenAI-compatible, one server per GPU): a folder, or a known name.
 
-    start(
-        str(model_folder(model)) if model in FOLDERS else model,
-        port=port,
-        options=dict(_change(option) for option in options),
+    A folder that reasonmill exported may run the two small Python files in it; for any other that brings code, read
+    the code first and add --option trust-remote-code=true.
+    """
+    from reasonmill.serving import serve_model
+
+    serve_model(model, port, mtp=mtp, options=dict(_change(option) for option in options))
+
+
+@cli.command()
+@click.argument("models", nargs=-1, required=True, metavar="MODEL…")
+@click.option(
+    "--benchmark",
+    "benchmarks",
+    multiple=True,
+    metavar="NAME=FILE[:COUNT]",
+    help="A set of problems in a published format, or a packaged one; COUNT draws so many of it.",
+)
+@click.option(
+    "--gym",
+    "tasks",
+    multiple=True,
+    metavar="DATASET[:OPTION=VALUE,…]",
+    help="Tasks that reasoning-gym draws: chain_sum:size=50,min_digits=1. Also NAME=DATASET:…",
+)
+@click.option(
+    "--suite", type=click.Choice(["mimo"]), help="The benchmarks of MiMo-7B's report, as it runs them."
+)
+@click.option(
+    "--data", default="benchmarks", show_default=True, metavar="FOLDER", help="Where the suite's files are."
+)
+@click.option("--only", multiple=True, metavar="NAME", help="Of the suite, only this. May be repeated.")
+@click.option("--output", default="evaluation", show_default=True, metavar="FOLDER")
+@click.option(
+    "--samples",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Answers to each problem. A suite has its own.",
+)
+@click.option("--k", metavar="1,4,8", help="Also pass@k: the chance that one of k answers is right.")
+@click.option("--temperature", type=click.FloatRange(0), default=0.6, show_default=True)
+@click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=0.95, show_default=True)
+@click.option(
+    "--max-tokens", type=click.IntRange(1), default=32_768, show_default=True, help="Longest answer; less where the "
+    "model's context cannot hold it."
+)  # fmt: skip
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--prompt",
+    metavar="NAME",
+    help="Words around every problem: bare, brief, maths … [what its kind asks for]",
+)
+@click.option(
+    "--server",
+    "servers",
+    multiple=True,
+    metavar="URL",
+    help="A running server that MODEL is a name on. May be repeated.",
+)
+@click.option("--api-key-env", metavar="NAME", help="Environment variable that holds the server's API key.")
+@click.option(
+    "--mtp/--no-mtp", default=None, help="Draft with the multi-token-prediction block. [where there is one]"
+)
+@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of vLLM.")
+@click.option(
+    "--concurrency", type=click.IntRange(1), default=256, show_default=True, help="Most requests in flight."
+)
+@click.option("--workers", type=click.IntRange(1), help="Processes that judge. [one per core]")
+@click.option("--quiet", is_flag=True, help="Print errors only.")
+def evaluate(
+    models: tuple[str, ...],
+    benchmarks: tuple[str, ...],
+    tasks: tuple[str, ...],
+    suite: str | None,
+    data: str,
+    only: tuple[str, ...],
+    output: str,
+    samples: int,
+    max_tokens: int,
+    servers: tuple[str, ...],
+    options: tuple[str, ...],
+    k: str | None,
+    workers: int | None,
+    quiet: bool,
+    **asking: Any,
+) -> None:
+    """How often models are right: pass@1 and pass@k with intervals, and differences to the first MODEL.
+
+    MODEL is a folder, a known name, or NAME=FOLDER to call it so in the table; with --server, a name that is served
+    there.
+
+    \b
+    reasonmill evaluate runs/demo/model runs/demo/sft/model --gym chain_sum:size=50 --samples 4
+    reasonmill evaluate base=BASE rl=RL --suite mimo --data benchmarks --output runs/mimo-evaluation
+
+    Every answer and its verdict are kept in OUTPUT, below each benchmark's name. Stopped by Ctrl-C or killed, it goes on
+    where it was; another model or benchmark is added by naming it as well.
+    """
+    from rich.console import Console
+
+    from pipeline.cluster import default_workers
+    from pipeline.runner import RunOptions
+    from reasonmill import evaluate as evaluation
+
+    found = [evaluation.parse_benchmark(text, samples, max_tokens) for text in benchmarks]
+    found += [evaluation.parse_gym(text, samples, max_tokens) for text in tasks]
+    if suite:
+        found += evaluation.suite(suite, data, only)
+    vllm = {name.replace("-", "_"): value for name, value in map(_change, options)}
+    evaluation.evaluate(
+        [evaluation.parse_model(text, servers) for text in models],
+        found,
+        output,
+        evaluation.Asking(servers=servers, vllm_options=vllm, **asking),
+        k=_whole_numbers(k),
+        options=RunOptions(workers=workers or default_workers(), quiet=quiet),
+        console=Console(quiet=quiet, highlight=False, soft_wrap=True),
     )
 
 
@@ -306,7 +424,7 @@ def _stage_command(name: str) -> click.Command:
             if v is not None and v != () and k in cls.Config.model_fields
         }
         stage = cls(_checked(cls.Config, config))
-        if name != "read" and not storage.exists(run):
+        if name != "read" and cls.input and not storage.exists(run):
             raise RequestError(f"there is no folder {run}: `reasonmill read` begins one")
         with Runner(run, running.options(retry_failed=retry, quiet=quiet)) as runner:
             if name == "read":
@@ -354,6 +472,16 @@ def _source(text: str) -> Any:
     if not equals:
         raise RequestError(f"--source {text}: write NAME=PATH, e.g. --source pages=crawl/*.warc.gz")
     return _checked(Source, {"name": name, "path": path})
+
+
+def _whole_numbers(text: str | None) -> list[int]:
+    try:
+        found = [int(part) for part in (text or "").split(",") if part.strip()]
+    except ValueError:
+        found = [0]
+    if any(number < 1 for number in found):
+        raise RequestError(f"--k {text}: write numbers from 1 on, with commas between them: 1,4,8")
+    return found
 
 
 def _change(text: str) -> tuple[str, Any]:

@@ -10,6 +10,7 @@ always among them; where there is no archive to fetch from, they are all there i
     pdf/            PDF files, one folder a package
     packages/       source files of Python libraries that are installed here, one folder each
     books/ tables/  from the sample documents; likewise benchmark.jsonl, for decontamination
+    arithmetic/     additions: answers.jsonl for the mixture and fine-tuning, problems.jsonl for RL, test.jsonl
     mirrors.csv     which pages are copies of which: url, copy, kind
     sources.json    name, path, format and licence of every source, as a recipe wants them
     licences/       copyright notices of the packages; README.txt says what is from where
@@ -34,7 +35,7 @@ from pathlib import Path
 from pipeline.errors import RequestError, RunError
 from pipeline.models import cache_folder
 from pipeline.stage import source_digest
-from reasonmill import package_archive, sample_documents
+from reasonmill import demo_arithmetic, package_archive, sample_documents
 from reasonmill.package_archive import Package, Unavailable
 from reasonmill.sample_documents import Page, mirrored, write_mirrors, write_warc
 
@@ -152,6 +153,8 @@ def _build(out: Path, say: Callable[[str], object], cache: Path, share: float, o
             say(str(part))
         else:
             say(f"{name} is not installed here; its source files are left out")
+    additions = demo_arithmetic.write(temporary / "arithmetic")
+    say(f"additions, made by rule: {', '.join(f'{n:,} {name}' for name, n in additions.items())}")
     documents = _describe(temporary, parts)
     marker = {
         "inputs": inputs,
@@ -335,6 +338,7 @@ def _describe(folder: Path, parts: list[Part]) -> int:
     for part in parts:
         where = ", ".join(source["path"] for source in part.sources)
         lines += [f"{part}", f"    licence: {part.licence}", f"    where: {where}", ""]
+    lines += ["additions in arithmetic/, made by rule", "    licence: CC0-1.0", ""]
     (folder / "README.txt").write_text("\n".join(lines), encoding="utf-8")
     return documents
 

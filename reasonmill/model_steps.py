@@ -1,10 +1,10 @@
-"""What follows the mixtures: training, export, the check of the export, the report.
+"""What follows the mixtures: training, export, its check, fine-tuning, RL, evaluation, the report.
 
 Each step is a program of its own with files in the run's folder; `steps.json` remembers what each was made from and
 what came out. A step is skipped while both are the same. A training that was cut short goes on from its newest
-checkpoint; one that was begun from another mixture or another schedule is set aside, never deleted.
+checkpoint; one that was begun from another mixture, model or schedule is set aside, never deleted.
 
-The key of `pretrain` holds the recipe's decisions, mixture and tokenizer, and deliberately not the trainer's code: a
+The key of a training holds the recipe's decisions and its data, and deliberately not the trainer's code: a
 better log line must not throw away weeks of training. Who changes what it computes trains again with `--restart`. Nor
 does it hold what only rounds sums differently: ranks, threads, micro-batches, versions of libraries.
 """
@@ -30,7 +30,8 @@ from pipeline.errors import RequestError, RunError
 from pipeline.models import sha256_of
 from pipeline.server import devices, gpus
 from pipeline.stage import source_digest
-from training.settings import Settings
+from training.rl.settings import RLSettings
+from training.settings import Settings, SFTSettings
 
 KEEPER = Path(storage.__file__).with_name("keeper.py")
 GRACE = 600.0  # seconds a stopped training has to write its checkpoint
@@ -55,6 +56,30 @@ class Check(BaseModel):
     new_tokens: int = Field(48, gt=0, description="tokens to generate for each prompt")
 
 
+class Evaluate(BaseModel):
+    """How often models are right: `reasonmill evaluate`, written to RUN/evaluation. The first is what others are
+    compared with."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    models: dict[str, str] = Field(
+        {"Base": "model", "SFT": "sft/model", "RL-Zero": "rl-zero/model", "RL": "rl/model"},
+        min_length=1,
+        description="name → model folder, below the run's folder or anywhere",
+    )
+    benchmarks: list[str] = Field([], description="NAME=FILE[:COUNT], problem sets in a published format")
+    gym: list[str] = Field([], description="DATASET:option=value,…, tasks that reasoning-gym draws")
+    samples: int = Field(1, gt=0, description="answers to each problem")
+    k: list[int] = Field([], description="also pass@k")
+    temperature: float = Field(0.6, ge=0)
+    top_p: float = Field(0.95, gt=0, le=1)
+    max_tokens: int = Field(32_768, gt=0, description="longest answer; less where the context cannot hold it")
+    prompt: str | None = Field(
+        None, description="words around every problem: bare, brief, maths …; default: what its kind asks for"
+    )
+    vllm_options: dict[str, Any] = Field({}, description="of the vLLM that is started for each model")
+
+
 class ModelSteps:
     """The steps of one run folder, in order. `run` prints a line for each, as stages do."""
 
@@ -72,38 +97,87 @@ class ModelSteps:
 
     def pretrain(self, settings: Settings, recipe: Path, launch: list[str] | None) -> bool:
         """Train as the recipe file says. Returns whether anything was done."""
-        self.check_request(settings)
+        self.check_request("pretrain", settings)
         decisions = settings.decisive() | {"precision": settings.precision}
         key = _key(decisions, self._digest("mixture"), self._digest("tokenizer"))
 
-        def work() -> str:
-            arguments = accelerate_arguments() if launch is None else launch
-            # Quiet, or a mistake that training explains is followed by a traceback of accelerate.
-            command = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", *arguments]
-            # Training itself knows best whose checkpoints these are: the last run may have died before it set them aside.
-            options = ["--config", str(recipe), "--restart-if-changed"]
-            self._launch("pretrain", [*command, "-m", "training.pretrain", *options])
-            log = storage.read_json(str(self.folder / "pretrain" / "run.json"))
+        def told(log: dict[str, Any]) -> str:
             return f"{log['tokens']:,} tokens in {log['steps']:,} steps, {log['parameters']:,} parameters"
 
-        return self._step("pretrain", key, self.folder / "pretrain" / "run.json", work)
+        return self._train(
+            "pretrain", key, "training.pretrain", [], self.folder / "pretrain", recipe, launch, told
+        )
 
-    def check_request(self, settings: Settings) -> None:
+    def sft(self, settings: SFTSettings, recipe: Path, launch: list[str] | None) -> bool:
+        """Fine-tune RUN/model (or another) on the dataset `sft_mixture`; RUN/sft/model comes out."""
+        self.check_request("sft", settings)
+        said = {name: value for name, value in settings.said.items() if name != "checkpoints"}
+        key = _key(said, self._digest("sft_mixture"), self._model_digest("sft", settings.model))
+
+        def told(log: dict[str, Any]) -> str:
+            return f"{log['tokens']:,} tokens in {log['steps']:,} steps → {self.folder / 'sft' / 'model'}"
+
+        return self._train("sft", key, "training.sft", [], self.folder / "sft", recipe, launch, told)
+
+    def reinforce(self, settings: RLSettings, recipe: Path, launch: list[str] | None) -> bool:
+        """Reinforcement learning as a section of the recipe says; its folder's model/ comes out."""
+        self.check_request(settings.section, settings)
+        problems = Dataset.open(settings.problems).digest
+        decisions = settings.decisive() | {"iterations": settings.iterations}
+        key = _key(decisions, problems, self._model_digest(settings.section, settings.model))
+        folder, options = Path(settings.output).absolute(), ["--section", settings.section]
+
+        def told(log: dict[str, Any]) -> str:
+            return f"{log['iterations']:,} iterations, {log['tokens']:,} tokens trained on → {folder / 'model'}"
+
+        return self._train(settings.section, key, "training.rl", options, folder, recipe, launch, told)
+
+    def evaluate(self, options: Evaluate) -> bool:
+        """How often the models are right; the table is RUN/evaluation/results.json."""
+        from reasonmill import evaluate as evaluation
+
+        folders = {name: self._place(model) for name, model in options.models.items()}
+        models = [evaluation.parse_model(f"{name}={folder}", ()) for name, folder in folders.items()]
+        parse = (options.samples, options.max_tokens)
+        benchmarks = [evaluation.parse_benchmark(text, *parse) for text in options.benchmarks]
+        benchmarks += [evaluation.parse_gym(text, *parse) for text in options.gym]
+        files = {b.file: sha256_of(b.file) for b in benchmarks if b.file is not None}
+        sources = source_digest("reasonmill.evaluate")
+        key = _key(options.model_dump(), [model.sha256 for model in models], files, sources)
+        target = self.folder / "evaluation"
+
+        def work() -> str:
+            asking = evaluation.Asking(
+                temperature=options.temperature,
+                top_p=options.top_p,
+                prompt=options.prompt,
+                vllm_options=options.vllm_options,
+            )
+            results = evaluation.evaluate(
+                models, benchmarks, str(target), asking, k=options.k, console=self.console
+            )
+            return (
+                f"{len(models)} models, {len(benchmarks)} benchmarks, {len(results['rows'])} rows in {target}"
+            )
+
+        return self._step("evaluate", key, target / "results.json", work)
+
+    def check_request(self, section: str, settings: Settings | SFTSettings | RLSettings) -> None:
         """What training would be refused for, found before anything is paid for. Raises `RequestError`."""
         absent = [name for name in ("torch", "accelerate", "tqdm") if importlib.util.find_spec(name) is None]
         if absent:
             raise RequestError(
-                f"pretrain: {', '.join(absent)} not installed; install reasonmill with the extra `train`, or leave "
-                "`pretrain`, `export` and `check` out of the recipe"
+                f"{section}: {', '.join(absent)} not installed; install reasonmill with the extra `train`, or leave "
+                f"`{section}` and what follows it out of the recipe"
             )
-        for name, said, own in (
-            ("data", settings.data, self.folder),
-            ("output", settings.output, self.folder / "pretrain"),
-        ):
+        places = {"output": (settings.output, self.folder / section.replace("_", "-"))}
+        if not isinstance(settings, RLSettings):
+            places["data"] = (settings.data, self.folder)
+        for name, (said, own) in places.items():
             if not storage.is_local(said) or Path(said).absolute() != own:
                 raise RequestError(
-                    f"pretrain.{name} = {said!r}: a whole run trains on its own mixture in its own folder, {own}; leave "
-                    "this field out, or launch training.pretrain by itself"
+                    f"{section}.{name} = {said!r}: a whole run trains on its own data in its own folder, {own}; leave "
+                    f"this field out, or launch this training by itself"
                 )
 
     def export(self, options: Export) -> bool:
@@ -166,6 +240,43 @@ class ModelSteps:
         done = {name: step for name, step in self.steps.items() if name != "report"}
         key = _key(digests, done, source_digest("reasonmill.report"))
         return self._step("report", key, page, lambda: str(write_report(str(self.folder))))
+
+    def _train(
+        self,
+        name: str,
+        key: str,
+        module: str,
+        options: list[str],
+        folder: Path,
+        recipe: Path,
+        launch: list[str] | None,
+        told: Callable[[dict[str, Any]], str],
+    ) -> bool:
+        """One training in a folder of its own. `told` makes a line of its run.json."""
+
+        def work() -> str:
+            arguments = accelerate_arguments() if launch is None else launch
+            # Quiet, or a mistake that training explains is followed by a traceback of accelerate.
+            command = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", *arguments]
+            # Training itself knows best whose checkpoints these are: the last run may have died before it set them aside.
+            said = ["--config", str(recipe), *options, "--restart-if-changed"]
+            self._launch(name, [*command, "-m", module, *said])
+            return told(storage.read_json(str(folder / "run.json")))
+
+        return self._step(name, key, folder / "run.json", work)
+
+    def _place(self, model: str) -> Path:
+        """A model's folder; a relative path is below the run's folder if it is there."""
+        below = self.folder / model
+        return below if below.exists() else Path(model).expanduser()
+
+    def _model_digest(self, section: str, model: str) -> str:
+        if not (Path(model) / "config.json").exists():
+            raise RequestError(
+                f"{section}: there is no model in {model}; put the step that makes it into the recipe (export, sft), or "
+                f"name another with {section}.model"
+            )
+        return sha256_of(model)
 
     def _step(self, name: str, key: str, result: Path, work: Callable[[], str]) -> bool:
         before = self.steps.get(name, {})

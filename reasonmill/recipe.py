@@ -9,16 +9,23 @@
       urls:
       extract: {html: resiliparse}
       policy: {file: recipes/policy.yaml}
-    pretrain: …          # then, if wanted: training, export, the export's check, the report
+    pretrain: …          # then, if wanted and in this order: training, export, the export's check,
     export: {}
     check: {prompts: [Let n be]}
-    report: true
+    sft: …               # fine-tuning of RUN/model on what the stage `sft` packed,
+    rl_data:             # stages that may use the fine-tuned model: problems, its rollouts, difficulty,
+      problems: …
+    rl_zero: …           # reinforcement learning from RUN/model, and from RUN/sft/model; a control,
+    rl: …
+    evaluate: …          # how often each of these is right,
+    report: true         # and a page about all of it
 
 A mistake is reported with file, line, field, value and remedy before anything runs.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import re
 import reprlib
@@ -39,10 +46,13 @@ from pipeline.errors import RequestError
 from pipeline.runner import RunOptions
 from pipeline.sources import Source
 from pipeline.stage import Stage
-from reasonmill.model_steps import Check, Export
+from reasonmill.model_steps import Check, Evaluate, Export
 from reasonmill.stages import STAGES, stage_class
-from training.settings import Settings, parse_settings
+from training.rl.settings import RLSettings
+from training.rl.settings import parse_settings as parse_rl_settings
+from training.settings import Settings, SFTSettings, parse_settings, parse_sft_settings
 
+RL_SECTIONS = ("rl_zero", "rl", "rl_control")
 UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
@@ -110,9 +120,17 @@ class _RecipeFile(BaseModel):
     )
     export: Export | None = Field(None, description="make a Hugging Face folder of the last checkpoint")
     check: Check | None = Field(None, description="compare the export with stock vLLM")
+    sft: dict[str, Any] | None = Field(None, description="what training.sft reads")
+    rl_data: dict[str, dict[str, Any] | None] | None = Field(
+        None, description="stages that follow fine-tuning: problems, rollouts, rollout_verdicts, difficulty"
+    )
+    rl_zero: dict[str, Any] | None = Field(None, description="what training.rl reads: RL from Base")
+    rl: dict[str, Any] | None = Field(None, description="the same: RL from the fine-tuned model")
+    rl_control: dict[str, Any] | None = Field(None, description="the same once more, to compare with")
+    evaluate: Evaluate | None = Field(None, description="how often the models of this run are right")
     report: bool = Field(False, description="write report.html at the end")
 
-    @field_validator("export", "check", mode="before")
+    @field_validator("export", "check", "sft", mode="before")
     @classmethod
     def _named_is_wanted(cls, value: Any) -> Any:
         return {} if value is None else value  # as with stages: `export:` alone takes the defaults
@@ -132,14 +150,22 @@ class Recipe:
     launch: list[str] | None = None
     export: Export | None = None
     check: Check | None = None
+    sft: SFTSettings | None = None
+    rl_data: list[Stage] = dataclasses.field(default_factory=list)
+    rl: dict[str, RLSettings] = dataclasses.field(default_factory=dict)  # by section
+    evaluate: Evaluate | None = None
     report: bool = False
 
     def steps(self) -> list[str]:
-        """What is to be done after the stages."""
+        """What is to be done after the stages, in this order; stages among it under their own names."""
         wanted = {
             "pretrain": self.pretrain,
             "export": self.export,
             "check": self.check,
+            "sft": self.sft,
+            **{stage.name: stage for stage in self.rl_data},
+            **self.rl,
+            "evaluate": self.evaluate,
             "report": self.report,
         }
         return [name for name, how in wanted.items() if how]
@@ -156,6 +182,10 @@ class Recipe:
             "launch": self.launch,
             "export": self.export.model_dump() if self.export else None,
             "check": self.check.model_dump() if self.check else None,
+            "sft": self.sft.said if self.sft else None,
+            "rl_data": {stage.name: stage.config.model_dump(mode="json") for stage in self.rl_data},
+            **{section: settings.said for section, settings in self.rl.items()},
+            "evaluate": self.evaluate.model_dump() if self.evaluate else None,
             "report": self.report,
         }
 
@@ -204,7 +234,7 @@ def load_recipe(path: str, changes: dict[str, Any] | None = None) -> Recipe:
         raise RequestError(
             f"{path}: the run would overwrite it, it keeps its recipe under this name; give this file another name"
         )
-    mistakes, stages = list[str](), list[Stage]()
+    mistakes: list[str] = []
 
     def mistake(error: RequestError, *field: Any) -> None:
         """With the line of the field that the message begins with, or else of `field`."""
@@ -213,36 +243,66 @@ def load_recipe(path: str, changes: dict[str, Any] | None = None) -> Recipe:
         where = next((named[:n] for n in range(len(named), 0, -1) if named[:n] in lines), field)
         mistakes.append(f"{path}:{lines.get(where, 1)}: {error}")
 
-    for name, config in recipe.stages.items():
-        options = dict(config or {})
+    def build(section: str, wanted: dict[str, dict[str, Any] | None], before: list[Stage]) -> list[Stage]:
+        """The stages of a section, which stand after others."""
+        built: list[Stage] = []
+        for name, config in wanted.items():
+            options = dict(config or {})
+            try:
+                cls = stage_class(options.pop("class", name))
+                built.append(cls(cls.Config.model_validate(options)))
+                if (
+                    name not in STAGES
+                ):  # a user's own stage may be used several times, under the recipe's names
+                    built[-1].name = built[-1].output = name  # type: ignore[misc]
+                if not mistakes:  # a stage that could not be made would be missed by the ones after it
+                    # What models of this run are asked is checked when they are there.
+                    _check_place([*before, *built], recipe.output, check=section == "stages")
+            except ValidationError as error:
+                mistakes.extend(say(error, (section, name), cls.Config))
+            except RequestError as error:
+                near = difflib.get_close_matches(name, STAGES, 1) if name not in STAGES else []
+                hint = f" Did you mean {near[0]!r}?" if near and "class" not in (config or {}) else ""
+                line = lines.get((section, name), 1)
+                mistakes.append(f"{path}:{line}: {section}.{name}: {error}{hint}")
+        return built
+
+    stages = build("stages", recipe.stages, [])
+    rl_data = build("rl_data", recipe.rl_data or {}, stages)
+    settings: Settings | None = None
+    sft: SFTSettings | None = None
+    rl: dict[str, RLSettings] = {}
+    for section in ("pretrain", "sft", *RL_SECTIONS):
+        if getattr(recipe, section) is None:
+            continue
         try:
-            cls = stage_class(options.pop("class", name))
-            stages.append(cls(cls.Config.model_validate(options)))
-            if name not in STAGES:  # a user's own stage may be used several times, under the recipe's names
-                stages[-1].name = stages[-1].output = name  # type: ignore[misc]
-            if not mistakes:  # a stage that could not be made would be missed by the ones after it
-                _check_place(stages, recipe.output)
-        except ValidationError as error:
-            mistakes += say(error, ("stages", name), cls.Config)
+            if section == "pretrain":
+                settings = parse_settings(content)
+            elif section == "sft":
+                content["sft"] = recipe.sft
+                sft = parse_sft_settings(content)
+            else:
+                rl[section] = parse_rl_settings(content, section)
         except RequestError as error:
-            near = difflib.get_close_matches(name, STAGES, 1) if name not in STAGES else []
-            hint = f" Did you mean {near[0]!r}?" if near and "class" not in (config or {}) else ""
-            mistakes.append(f"{path}:{lines.get(('stages', name), 1)}: stages.{name}: {error}{hint}")
-    settings = None
-    if recipe.pretrain is not None:
-        try:
-            settings = parse_settings(content)
-        except RequestError as error:
-            mistake(error, "pretrain")
+            mistake(error, section)
     try:
         _check_steps(recipe, settings, stages)
     except RequestError as error:
         mistake(error)
     if mistakes:
         raise RequestError("\n".join(mistakes))
-    after = {name: getattr(recipe, name) for name in ("launch", "export", "check", "report")}
     return Recipe(
-        recipe.name, recipe.output, recipe.run, recipe.sources, stages, content, pretrain=settings, **after
+        recipe.name,
+        recipe.output,
+        recipe.run,
+        recipe.sources,
+        stages,
+        content,
+        pretrain=settings,
+        sft=sft,
+        rl_data=rl_data,
+        rl=rl,
+        **{name: getattr(recipe, name) for name in ("launch", "export", "check", "evaluate", "report")},
     )
 
 
@@ -274,8 +334,10 @@ def _check_steps(recipe: _RecipeFile, settings: Settings | None, stages: list[St
             )
 
 
-def _check_place(stages: list[Stage], output: str) -> None:
-    """Whether the last of the stages can stand where it stands: its input is there, and what it says is still heard."""
+def _check_place(stages: list[Stage], output: str, check: bool = True) -> None:
+    """Whether the last of the stages can stand where it stands: its input is there, and what it says is still heard.
+
+    check: and whether the stage itself finds nothing wrong."""
     *before, stage = stages
     if (
         "/" in stage.output
@@ -311,6 +373,8 @@ def _check_place(stages: list[Stage], output: str) -> None:
             if source in earlier.input and (described or earlier.output == stage.selected_by):
                 columns += [column for column in earlier.schema if column.name != "id"]
         schema = pa.schema([column.with_nullable(True) for column in columns])
+    if not check:
+        return
     stage.folder = output  # a ledger whose questions are all answered needs no model
     try:
         stage.check(schema)

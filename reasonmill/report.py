@@ -22,8 +22,10 @@ from pipeline import storage, view
 from reasonmill import report_documents as documents
 from reasonmill import report_model as model
 from reasonmill import report_plots as plots
+from reasonmill.report_evaluation import evaluations
 from reasonmill.report_run import Run, Section, stage_of
 from reasonmill.report_text import printable, rendered, shorten
+from reasonmill.report_training_rl import difficulty, reinforcement
 
 EXAMPLE = (
     "concat_ws(' ', coalesce(url, concat_ws('/', source, path) || coalesce('#' || nullif(locator, ''), '')))"
@@ -46,6 +48,10 @@ def write_report(run: str) -> str:
         model.mixture(opened),
         model.training(opened),
         model.export_check(opened),
+        *model.tuning(opened),
+        *difficulty(opened),
+        *reinforcement(opened),
+        *evaluations(opened),
         provenance(opened),
     ]
     page = (

@@ -154,14 +154,20 @@ def mixture(run: Run) -> Section:
     return section
 
 
-def training(run: Run) -> Section:
+def tuning(run: Run) -> list[Section]:
+    """Supervised fine-tuning, told like pre-training; no section without it."""
+    section = training(run, "sft", Section("sft", "Supervised fine-tuning"))
+    return [section] if section.data else []
+
+
+def training(run: Run, folder: str = "pretrain", section: Section | None = None) -> Section:
     """Losses of both heads and the schedule as it was, over tokens."""
-    section = Section("training", "Pre-training")
-    steps, unreadable = run.lines("pretrain", "metrics.jsonl")
+    section = section or Section("training", "Pre-training")
+    steps, unreadable = run.lines(folder, "metrics.jsonl")
     if not steps:
-        section.missing = "Nothing has been trained: there is no pretrain/metrics.jsonl in the run."
+        section.missing = f"Nothing has been trained: there is no {folder}/metrics.jsonl in the run."
         return section
-    log = run.json("pretrain", "run.json") or {}
+    log = run.json(folder, "run.json") or {}
     stages = _stages(steps)
     x, columns = _thinned(steps)
     losses = [
@@ -184,9 +190,14 @@ def training(run: Run) -> Section:
         "final_loss": _mean(s["loss"] for s in steps[-LAST:]),
         "final_mtp_loss": _mean(s["mtp_loss"] for s in steps[-LAST:]),
         "losses": plots.curves(
-            "losses", "Training loss of both heads", x, losses, spans, "cross-entropy, nats a token"
+            f"{section.id}-losses",
+            "Training loss of both heads",
+            x,
+            losses,
+            spans,
+            "cross-entropy, nats a token",
         ),
-        "schedule": plots.small_curves("schedule", "Schedule and speed", x, schedule, spans),
+        "schedule": plots.small_curves(f"{section.id}-schedule", "Schedule and speed", x, schedule, spans),
         "averaged": len(steps) > POINTS,
         "last": LAST,
     }

@@ -224,18 +224,33 @@ def small_curves(
     stages: Sequence[tuple[str, float, float]],
 ) -> Markup:
     """One small picture for each curve, side by side, over the same tokens."""
-    across = min(3, len(lines))
-    down = math.ceil(len(lines) / across)
+    return panels(name, title, x, [(line.label, [line]) for line in lines], stages)
+
+
+def panels(
+    name: str,
+    title: str,
+    x: Sequence[float],
+    pictures: Sequence[tuple[str, Sequence[Curve]]],
+    stages: Sequence[tuple[str, float, float]] = (),
+) -> Markup:
+    """Small pictures side by side, (title, lines), over the same x; several lines in one are named in it."""
+    across = min(3, len(pictures))
+    down = math.ceil(len(pictures) / across)
     with _figure(WIDTH, 0.15 + 1.35 * down) as (figure, done):
         grid = figure.subplots(down, across, squeeze=False)
-        for axes, line in zip(grid.flat, lines, strict=False):
+        for axes, (label, lines) in zip(grid.flat, pictures, strict=False):
             _shade(axes, stages, named=False)
-            axes.plot(x, line.values, color=KEPT)
-            axes.set_title(line.label)
+            for line, colour in zip(lines, (KEPT, "#D55E00", "#8a8f98"), strict=False):
+                # a single value is a point: a line through it cannot be seen
+                axes.plot(x, line.values, color=colour, label=line.label, marker="." if len(x) == 1 else "")
+            axes.set_title(label)
             _token_axis(axes, x)
-            finite = [v for v in line.values if math.isfinite(v)]
-            axes.set_ylim(0, max(finite, default=1) * 1.12 or 1)
-        for axes in list(grid.flat)[len(lines) :]:
+            finite = [v for line in lines for v in line.values if math.isfinite(v)]
+            axes.set_ylim(min([0.0, *finite]) * 1.12, max(finite, default=1) * 1.12 or 1)
+            if len(lines) > 1:
+                axes.legend(fontsize=7, handlelength=1.1, borderpad=0.1, labelspacing=0.2)
+        for axes in list(grid.flat)[len(pictures) :]:
             axes.set_visible(False)
         figure.subplots_adjust(
             left=0.055,
@@ -245,6 +260,36 @@ def small_curves(
             hspace=0.55,
             wspace=0.22,
         )
+    return done(name, title)
+
+
+def intervals(
+    name: str, title: str, labels: Sequence[str], series: Mapping[str, Sequence[Sequence[float] | None]]
+) -> Markup:
+    """Bars side by side for each label, one a series: shares from 0 to 1 as (value, low, high), the interval as a
+    whisker, the value above it in per cent. None: no bar."""
+    with _figure(WIDTH, 2.6) as (figure, done):
+        axes = figure.add_axes((0.05, 0.11, 0.93, 0.76))
+        wide = 0.8 / max(1, len(series))
+        for index, (label, estimates) in enumerate(series.items()):
+            there = [(n, estimate) for n, estimate in enumerate(estimates) if estimate is not None]
+            places = [n - 0.4 + wide * (index + 0.5) for n, _ in there]
+            values = [estimate[0] for _, estimate in there]
+            whiskers = [
+                [value - low for _, (value, low, _) in there],
+                [high - value for _, (value, _, high) in there],
+            ]
+            axes.bar(places, values, wide * 0.92, color=SERIES[index % len(SERIES)], label=label)
+            axes.errorbar(places, values, whiskers, fmt="none", ecolor=INK, elinewidth=1, capsize=2)
+            for place, (_, (value, _, high)) in zip(places, there, strict=True):
+                axes.text(place, high + 0.015, f"{100 * value:.1f}", ha="center", fontsize=7.5)
+        axes.set_xticks(range(len(labels)), [printable(label) for label in labels])
+        axes.set_xlim(-0.5, len(labels) - 0.5)
+        axes.set_ylim(0, 1.1)
+        axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100 %"])
+        axes.grid(axis="y")
+        axes.spines[["left", "bottom"]].set_visible(False)
+        _legend(figure, axes)
     return done(name, title)
 
 
@@ -291,7 +336,7 @@ def _token_axis(axes: Axes, x: Sequence[float]) -> None:
     axes.xaxis.set_major_formatter(_SHORT)
     axes.yaxis.set_major_formatter(_SHORT)
     axes.yaxis.set_major_locator(MaxNLocator(5))
-    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.grid(axis="y")
 
 

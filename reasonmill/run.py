@@ -1,4 +1,4 @@
-"""Runs a recipe: lists the sources, brings each stage's dataset up to date, then trains, exports, checks, reports."""
+"""Runs a recipe: lists the sources, brings each stage's dataset up to date, then trains, aligns, evaluates, reports."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ def run_recipe(recipe: Recipe, options: RunOptions, *, until: str | None = None)
     summaries = []
     for stage in recipe.stages:
         stage.key()  # a missing model or benchmark is said before anything is paid for
-    if recipe.pretrain is not None:
-        ModelSteps(recipe.output, console).check_request(recipe.pretrain)
+    trainings = {"pretrain": recipe.pretrain, "sft": recipe.sft, **recipe.rl}
+    for section, settings in trainings.items():
+        if settings is not None:
+            ModelSteps(recipe.output, console).check_request(section, settings)
     with Runner(recipe.output, options) as runner:
         files = list_sources(recipe.output, recipe.sources)
         console.print(
@@ -38,14 +40,16 @@ def run_recipe(recipe: Recipe, options: RunOptions, *, until: str | None = None)
                 break
         runner.cluster.close()  # training wants the memory
         begun = [stage.name for stage in recipe.stages]
-        steps = 0 if until in begun else _run_steps(recipe, console, until)
+        steps = 0 if until in begun else _run_steps(recipe, runner, earlier, console, until)
     ran = sum(summary.tasks_run for summary in summaries) + steps
     work = f"{ran:,} units of work" if ran else "nothing to do: everything is finished and unchanged"
     console.print(f"[bold]{recipe.name}[/] finished in {time.monotonic() - started:.1f} s, {work}")
     return summaries
 
 
-def _run_steps(recipe: Recipe, console: Console, until: str | None) -> int:
+def _run_steps(
+    recipe: Recipe, runner: Runner, earlier: list[str], console: Console, until: str | None
+) -> int:
     """What the recipe wants after the stages; returns how much of it had to be done."""
     if not recipe.steps():
         return 0
@@ -56,6 +60,7 @@ def _run_steps(recipe: Recipe, console: Console, until: str | None) -> int:
         return 1
     steps = ModelSteps(recipe.output, console)
     file = steps.folder / "recipe.yaml"
+    stages = {stage.name: stage for stage in recipe.rl_data}
     done = 0
     for name in recipe.steps():
         if name == "pretrain":
@@ -67,6 +72,19 @@ def _run_steps(recipe: Recipe, console: Console, until: str | None) -> int:
         elif name == "check":
             assert recipe.check is not None
             done += steps.check(recipe.check)
+        elif name == "sft":
+            assert recipe.sft is not None
+            done += steps.sft(recipe.sft, file, recipe.launch)
+        elif name in stages:
+            done += run_stage(runner, stages[name], console, earlier).tasks_run
+            earlier.append(stages[name].output)
+        elif name in recipe.rl:
+            runner.cluster.close()
+            done += steps.reinforce(recipe.rl[name], file, recipe.launch)
+        elif name == "evaluate":
+            assert recipe.evaluate is not None
+            runner.cluster.close()
+            done += steps.evaluate(recipe.evaluate)
         else:
             done += steps.report()
         if name == until:
