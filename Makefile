@@ -31,7 +31,7 @@ demo: $(VENV)/.ready-$(EXTRA)
 	$(BIN)/reasonmill inspect runs/demo
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 check: $(VENV)/.ready-$(EXTRA)
 	$(BIN)/ruff check

@@ -39,6 +39,19 @@ def recipe(folder: Path, server: Server) -> dict:
         {"tokens": "4K", "stage": "stage2"},
         {"tokens": "3K", "stage": "stage3", "context": 256, "rope_base": 640000, "sequences": 4},
     ]
+    additions = str(folder / "corpus" / "arithmetic" / "problems.jsonl")
+    reinforcement = {
+        "problems": str(folder / "run" / "problems"),
+        "groups": 4,
+        "group_size": 4,
+        "updates": 2,
+    } | {
+        "reward": "soft",
+        "max_tokens": 12,
+        "generator": "torch",
+        "judges": 1,
+        "most_groups": 3,
+    }
     return {
         "name": "tiny run",
         "output": str(folder / "run"),
@@ -66,10 +79,14 @@ def recipe(folder: Path, server: Server) -> dict:
                 "write_max_tokens": 24,
             },
             "verify": None,
+            "answer_files": {"files": [str(folder / "corpus" / "arithmetic" / "answers.jsonl")]},
+            "answers": None,
+            "verify_answers": None,
             "tokenizer": {"vocabulary": 512},
             "tokens": None,
             "answer_tokens": None,
             "mix": {"stages": mixture, "tokens_per_shard": "4K"},
+            "sft": {"context": 128, "shards": 1},
         },
         "pretrain": {
             "model": {"size": "tiny", **small, "num_key_value_heads": 1, "head_dim": 32},
@@ -78,6 +95,16 @@ def recipe(folder: Path, server: Server) -> dict:
         },
         "export": {},
         "check": {"prompts": ["The sum of the first", "def mean(values):"], "new_tokens": 8},
+        "sft": {"epochs": 1, "sequences": 128, "learning_rate": 1.0e-3},
+        "rl_data": {
+            "problems": {
+                "sets": {additions: 40},
+                "check": {additions: "digits"},
+                "prompts": {additions: "bare"},
+            }
+        },
+        "rl_zero": {"iterations": 1, **reinforcement},
+        "rl": {"iterations": 2, **reinforcement},
         "report": True,
     }
 

@@ -4,7 +4,7 @@ import json
 
 import duckdb
 import pytest
-from finished_run import reasonmill
+from command_line import reasonmill
 from tokenizers import Tokenizer
 
 from pipeline import view
@@ -36,11 +36,18 @@ def test_every_document_is_accounted_for_from_file_to_token(db):
         db, "SELECT (SELECT count(*) FROM tokens), (SELECT count(*) FROM dropped WHERE stage = 'tokens')"
     )
     assert kept == tokenised + empty
-    asked, passed, not_passed = one(
+    asked, given, passed, not_passed = one(
         db,
-        "SELECT (SELECT count(*) FROM synthetic), (SELECT count(*) FROM answer_tokens), (SELECT count(*) FROM dropped WHERE stage = 'answer_tokens')",
+        "SELECT (SELECT count(*) FROM synthetic), (SELECT count(*) FROM answers), (SELECT count(*) FROM answer_tokens), "
+        "(SELECT count(*) FROM dropped WHERE stage = 'answer_tokens')",
     )
-    assert asked == passed + not_passed == 2 + 2 * 5 + 2  # documents, two samples of five tasks, queries
+    assert asked == 2 + 2 * 5 + 2  # documents, two samples of five tasks, queries
+    assert asked + given == passed + not_passed
+    conversations, left_out = one(
+        db,
+        "SELECT (SELECT sum(len(documents)) FROM sft_mixture), (SELECT count(*) FROM dropped WHERE stage = 'sft')",
+    )
+    assert asked + given == conversations + left_out
 
 
 def test_sequences_are_made_of_the_documents_they_name(db, finished_run):
@@ -82,6 +89,23 @@ def test_training_went_through_the_stages_and_learnt(finished_run):
     assert last["loss"] < first["loss"] - 0.5 and last["mtp_loss"] < first["mtp_loss"] - 0.5
 
 
+def test_fine_tuning_learnt_answers_and_rl_accounts_for_every_one_it_had(db, finished_run):
+    losses = [json.loads(line)["loss"] for line in (finished_run / "sft" / "metrics.jsonl").open()]
+    assert losses[-1] < losses[0] - 0.5
+    for name, iterations in (("rl-zero", 1), ("rl", 2)):
+        rows = [json.loads(line) for line in (finished_run / name / "metrics.jsonl").open()]
+        assert len(rows) == iterations
+        for row in rows:
+            fates = ("trained", "filtered", "surplus", "aborted")
+            assert row["groups_started"] == sum(row[f"groups_{fate}"] for fate in fates)
+        answers, groups = one(
+            db,
+            f"SELECT count(*), count(DISTINCT (iteration, \"group\")) FROM '{finished_run}/{name}/rollouts/*.parquet' WHERE fate <> 'aborted'",
+        )
+        assert answers == 4 * groups == 4 * sum(row["groups_started"] - row["groups_aborted"] for row in rows)
+        assert (finished_run / name / "model" / "model.safetensors").stat().st_size > 0
+
+
 def test_the_export_answers_in_vllm_as_we_do(finished_run):
     check = json.loads((finished_run / "check.json").read_text())
     assert check["passed"] and check["equal"] and check["mtp_equal"]
@@ -99,12 +123,12 @@ def test_the_report_tells_the_runs_numbers(db, finished_run):
 def test_a_second_run_has_nothing_to_do_and_a_changed_share_only_what_hangs_on_it(
     finished_recipe, finished_run
 ):
-    again = reasonmill("run", str(finished_recipe))
+    again = reasonmill("run", finished_recipe)
     assert again.returncode == 0 and "nothing to do" in again.stdout, again.stdout + again.stderr
     before = (finished_run / "tokens" / "run.json").read_text()
-    mixed = reasonmill("run", str(finished_recipe), "--until", "mix", "--set", "stages.mix.seed=7")
+    mixed = reasonmill("run", finished_recipe, "--until", "mix", "--set", "stages.mix.seed=7")
     assert mixed.returncode == 0, mixed.stderr
     assert (finished_run / "tokens" / "run.json").read_text() == before
     assert duckdb.sql(f"SELECT count(*) FROM '{finished_run}/mixture/stage3-*.parquet'").fetchall()[0][0] > 10
-    restored = reasonmill("run", str(finished_recipe))  # other tests read this run
+    restored = reasonmill("run", finished_recipe)  # other tests read this run
     assert "finished before" in restored.stdout and restored.returncode == 0, restored.stderr

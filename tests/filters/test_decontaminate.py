@@ -185,7 +185,11 @@ def test_file_formats_fields_and_names(tmp_path: Path) -> None:
         ("null.jsonl", b'{"question": "x"}\n{"question": null}', "row 2: none of the fields"),
         ("broken.jsonl", b'{"question": "x"}\n{"question": ', "broken.jsonl, line 2"),
         ("broken.json", b'[{"question": "x"}', "broken.json cannot be read"),
-        ("cut.jsonl.gz", gzip.compress(b'{"question": "x"}' * 99)[:30], "cut.jsonl.gz cannot be read"),
+        (
+            "cut.jsonl.gz",
+            gzip.compress(b'{"question": "x"}' * 99, mtime=0)[:30],
+            "cut.jsonl.gz cannot be read",
+        ),
         ("fake.parquet", b"PAR?", "fake.parquet cannot be read"),
         ("list.json", b"[1, 2]", "row 1: expected an object"),
         ("table.csv", b"question\nx\n", r"expected \.jsonl, \.json or \.parquet"),

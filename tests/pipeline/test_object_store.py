@@ -17,6 +17,7 @@ from pipeline.errors import RequestError
 from pipeline.extract import Extract
 from pipeline.runner import Runner, RunOptions
 from pipeline.sources import Read, Source, list_sources
+from tests.dask_workers import on_lasting_workers
 
 PAGE = (
     "<html><body><h1>Page {n}</h1><p>"
@@ -57,8 +58,9 @@ def bucket():
     patch.undo()
 
 
-def line(folder, source):
-    with Runner(folder, RunOptions(workers=1, quiet=True)) as runner:
+def line(folder, source, options=None):
+    """On workers of its own, unless `options` say otherwise: they find the store by this process's environment."""
+    with Runner(folder, options or RunOptions(workers=1, quiet=True)) as runner:
         list_sources(folder, [Source(name="pages", path=source)])
         return [runner.run(stage) for stage in (Read(), Urls(), Extract(), Dedup())]
 
@@ -71,7 +73,7 @@ def test_the_same_line_gives_the_same_shards_on_disk_and_on_s3(tmp_path, bucket)
         storage.write_bytes(f"{bucket}/{name}", page)
         storage.write_bytes(str(tmp_path / name), page)
     line(f"{bucket}/run", f"{bucket}/pages")
-    line(str(tmp_path / "run"), str(tmp_path / "pages"))
+    line(str(tmp_path / "run"), str(tmp_path / "pages"), on_lasting_workers())
     for name in ("read", "urls", "documents", "dedup"):
         there, here = (Dataset.open(f"{run}/{name}") for run in (f"{bucket}/run", tmp_path / "run"))
         assert [s.sha256 for s in there.shards] == [s.sha256 for s in here.shards]

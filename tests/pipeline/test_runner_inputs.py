@@ -11,6 +11,7 @@ from pipeline import dataset, storage
 from pipeline.dataset import Dataset
 from pipeline.errors import RequestError
 from pipeline.runner import Runner, RunOptions
+from tests.dask_workers import on_lasting_workers
 
 
 def write_suffix(folder, text):
@@ -115,7 +116,7 @@ def test_a_recipe_of_later_stages_hears_what_belongs_to_the_datasets_it_goes_on_
     write_docs(tmp_path, texts(1, 6))
     write_suffix(tmp_path, "!")
     run(tmp_path, EvenOnes())
-    with Runner(tmp_path, RunOptions(workers=1, quiet=True)) as runner:
+    with Runner(tmp_path, on_lasting_workers()) as runner:
         assert runner.run(Selected(), earlier=[]).kept == 3
         assert runner.run(Gather(), earlier=[]).rows_in == 3 + 6
         with pytest.raises(RequestError, match="works on what even has kept"):

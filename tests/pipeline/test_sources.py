@@ -10,10 +10,9 @@ import pytest
 from pipeline import dataset, storage, view
 from pipeline.dataset import Dataset
 from pipeline.errors import ReadError, RequestError, RunError
-from pipeline.runner import Runner, RunOptions
+from pipeline.runner import Runner
 from pipeline.sources import Payloads, Read, Source, list_sources
-
-OPTIONS = RunOptions(workers=1, quiet=True)
+from tests.dask_workers import on_lasting_workers
 
 
 @pytest.fixture
@@ -29,7 +28,7 @@ def corpus(tmp_path):
 
 def read(run, corpus, **more):
     sources = [Source(name="all", path=str(corpus), licence="CC0-1.0", **more)]
-    with Runner(run, OPTIONS) as runner:
+    with Runner(run, on_lasting_workers()) as runner:
         list_sources(str(run), sources)
         summary = runner.run(Read())
     found = Dataset.open(str(run / "read"))

@@ -1,4 +1,4 @@
-"""The command as a user meets it: real processes, exit codes, and one clear message for each kind of bad input."""
+"""The command as a user meets it: exit codes, and one clear message for each kind of bad input."""
 
 import os
 import shutil
@@ -8,10 +8,12 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from command_line import reasonmill
 
 from reasonmill import sample_documents
 
 ROOT = Path(__file__).parents[2]
+PROCESS = (sys.executable, "-m", "reasonmill.command")
 
 RECIPE = """name: samples
 output: {run}
@@ -27,13 +29,6 @@ stages:
   policy:
     drop: {{near_duplicate: dedup_of IS NOT NULL, contaminated: contam_benchmark IS NOT NULL, short: signal_words < 20}}
 """
-
-
-def reasonmill(*arguments, wrapper=(), **options):
-    command = [*wrapper, sys.executable, "-m", "reasonmill.command", *map(str, arguments)]
-    return subprocess.run(
-        command, capture_output=True, text=True, cwd=ROOT, timeout=300, check=False, **options
-    )
 
 
 @pytest.fixture(scope="module")
@@ -83,14 +78,16 @@ def test_again_does_nothing_and_a_changed_threshold_runs_the_policy_only(finishe
     _, recipe = finished
     again = reasonmill("run", recipe)
     assert "nothing to do: everything is finished and unchanged" in again.stdout
-    changed = reasonmill("run", recipe, "--set", "stages.policy.drop.short=signal_words < 150")
+    changed = reasonmill(
+        "run", recipe, "--workers", 1, "--set", "stages.policy.drop.short=signal_words < 150"
+    )
     lines = [line for line in changed.stdout.splitlines() if " in " in line and "kept" in line]
     assert [line.split()[0] for line in lines if "finished before" not in line] == ["policy"]
 
 
 def test_one_stage_alone_and_its_help(finished):
     run, _ = finished
-    result = reasonmill("policy", run, "--drop", "{long: signal_words > 100}")
+    result = reasonmill("policy", run, "--workers", 1, "--drop", "{long: signal_words > 100}")
     assert result.returncode == 0, result.stderr
     assert "(long " in result.stdout
     text = reasonmill("dedup", "--help").stdout
@@ -116,6 +113,9 @@ def expect(result, code, *messages):
 
 def test_wrong_requests_end_with_2_and_a_sentence(tmp_path, corpus, finished):
     run, _ = finished
+    cluster = [*PROCESS, "urls", run, "--cluster", "tcp://127.0.0.1:1", "--keep", "latest"]
+    # It waits for a scheduler, the others meanwhile do not wait for it.
+    waiting = subprocess.Popen(cluster, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     (tmp_path / "empty").mkdir()
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(RECIPE.format(run=tmp_path / "run", corpus=corpus).replace("policy:", "polcy:"))
@@ -125,14 +125,13 @@ def test_wrong_requests_end_with_2_and_a_sentence(tmp_path, corpus, finished):
     expect(reasonmill("signals", tmp_path / "r"), 2, "needs a finished dataset documents")
     expect(reasonmill("inspect", tmp_path / "nowhere"), 2, "there is no folder")
     expect(reasonmill("inspect", run, "--sql", "SELECT nothing FROM docs"), 2, "this SQL does not run")
+    output, errors = waiting.communicate(timeout=300)
+    said = subprocess.CompletedProcess(cluster, waiting.returncode, output, errors)
+    expect(said, 2, "no Dask scheduler answers")
+    # one run per folder: these would have been refused while the other one waited
     expect(reasonmill("language", run, "--model", "no-such-model.ftz"), 2, "no-such-model.ftz")
     expect(reasonmill("policy", run, "--drop", "{x: nothing > 1}"), 2, "policy rule 'x'", "Columns:")
     expect(reasonmill("dedup", run, "--threshold", "2"), 2, "--threshold")
-    expect(
-        reasonmill("urls", run, "--cluster", "tcp://127.0.0.1:1", "--keep", "latest"),
-        2,
-        "no Dask scheduler answers",
-    )
 
 
 def test_broken_documents_are_told_apart_and_the_rest_goes_on(tmp_path):
@@ -150,8 +149,8 @@ def test_broken_documents_are_told_apart_and_the_rest_goes_on(tmp_path):
     encrypted = [p for p in corpus.rglob("*.pdf") if b"/Encrypt" in p.read_bytes()]
     shutil.copy(encrypted[0], broken / "locked.pdf")
     run = tmp_path / "run"
-    assert reasonmill("read", run, "--source", f"broken={broken}").returncode == 0
-    assert reasonmill("extract", run).returncode == 0
+    assert reasonmill("read", run, "--workers", 1, "--source", f"broken={broken}").returncode == 0
+    assert reasonmill("extract", run, "--workers", 1).returncode == 0
     found = {reason for (reason,) in query(run, "SELECT reason FROM dropped UNION SELECT reason FROM failed")}
     assert {"truncated", "encrypted_pdf", "not_what_its_name_says"} <= found
     ((pages,),) = query(run, "SELECT count(*) FROM documents WHERE text LIKE '%sentence with some words%'")
@@ -182,7 +181,8 @@ def test_a_full_or_locked_disk_is_one_sentence(tmp_path, corpus, mount, message)
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(RECIPE.format(run=disk / "run", corpus=corpus))
     script = f'{mount.format(disk=disk)} && exec "$@"'
-    result = reasonmill("run", recipe, wrapper=(*UNSHARE, script, "sh"))
+    command = [*UNSHARE, script, "sh", *PROCESS, "run", str(recipe)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     expect(result, 1, message, "What is finished is kept")
 
 

@@ -1,7 +1,6 @@
 """`reasonmill judge`: what goes in, what comes out, and that nothing is judged twice."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -14,6 +13,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from command_line import reasonmill
 
 from pipeline.errors import RequestError, RunError
 from reasonmill import judge as judging
@@ -66,18 +66,6 @@ def judge(given, problems, output, *, format=None, **options):
 
 def rows(output):
     return duckdb.sql(f"SELECT * FROM '{output}/*.parquet'").arrow().read_all().to_pylist()
-
-
-def command(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "reasonmill.command", "judge", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=120,
-        check=False,
-        env=os.environ | environment,
-    )
 
 
 def test_generated_answers_in_every_shape(tmp_path, functions):
@@ -297,18 +285,20 @@ def test_another_stages_folder_is_left_alone(tmp_path, functions):
     assert theirs.exists()
 
 
-def test_the_command(tmp_path, functions):
+def test_the_command(tmp_path, functions, monkeypatch):
     answers = jsonl(tmp_path / "answers.jsonl", {"task_id": "T/0", "solution": "def double(x): return x"})
     out = tmp_path / "out"
-    result = command(answers, "--problems", functions, "--output", out, REASONMILL_ISOLATION="none")
+    with monkeypatch.context() as patch:
+        patch.setenv(sandbox.VARIABLE, "none")
+        result = reasonmill("judge", answers, "--problems", functions, "--output", out)
     assert result.returncode == 1 and "bubblewrap" in result.stderr and "--unsafe" in result.stderr, (
         result.stderr
     )
     assert not rows_or_none(out)
-    result = command(answers, "--problems", functions, "--output", out, "--workers", 1)
+    result = reasonmill("judge", answers, "--problems", functions, "--output", out, "--workers", 1)
     assert result.returncode == 0, result.stderr
     assert "tests_failed" in result.stdout and "0.0%" in result.stdout
-    result = command("--problems", functions, "--output", out)
+    result = reasonmill("judge", "--problems", functions, "--output", out)
     assert result.returncode == 2 and "--references" in result.stderr
 
 
