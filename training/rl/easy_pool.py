@@ -39,17 +39,20 @@ class EasyPool:
         return len(self.easy)
 
     def begin(self, iteration: int) -> None:
-        """Counters start anew; the pool that is drawn from is what it is now."""
+        """Counters start anew; the pool that is drawn from is what it is now, each problem of it once."""
         self.iteration, self.drawn, self.returned = iteration, 0, 0
-        self._from = sorted(self.easy)
+        self._left = sorted(self.easy)
 
     def draw(self, group: int) -> int:
-        """The problem of a group. An empty pool draws from the main set, an empty main set from the pool."""
+        """The problem of a group. A pool that is empty or used up draws from the main set (a few easy problems shall not
+        fill an iteration), an empty main set from the pool."""
         random = np.random.default_rng([self.seed, self.iteration, group])
         wants_easy = random.random() < self.alpha
-        if self._from and (wants_easy or len(self.easy) == self.problems):
+        if len(self.easy) == self.problems:
+            wants_easy, self._left = True, self._left or sorted(self.easy)
+        if self._left and wants_easy:
             self.drawn += 1
-            return int(random.choice(self._from))
+            return self._left.pop(int(random.integers(len(self._left))))
         while self.waiting:
             if (problem := self.waiting.popleft()) not in self.easy:
                 return problem

@@ -50,12 +50,16 @@ class Policy(nn.Module):
     def whole(self) -> MiMo | None:
         """A model of its own on the CPU, MTP blocks in place; None on other ranks than 0. Called by every rank."""
         options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-        state = get_model_state_dict(self, options=options)
+        state: dict[str, Any] = get_model_state_dict(self, options=options)
         if not state:
             return None
         with torch.device("meta"):
             mimo = MiMo(self.mimo.config)
-        own = {name.removeprefix("mimo."): tensor for name, tensor in state.items()}
+        # Gathered shards may lie in a larger storage (padding), which safetensors refuses to write.
+        own = {
+            name.removeprefix("mimo."): x.clone() if x.untyped_storage().nbytes() > x.nbytes else x
+            for name, x in state.items()
+        }
         mimo.load_state_dict(own | self.frozen_blocks, assign=True)
         return mimo
 

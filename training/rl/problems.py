@@ -61,7 +61,7 @@ def _problem(row: dict[str, Any], chat: Chat, form: str, where: str) -> RLProble
         (tokens,) = chat.encoder([row["prompt"]])
     else:
         tokens = chat.query(row["prompt"])
-    levels, scores = row.get("levels"), row.get("level_scores")
+    levels, scores = row.get("levels") or None, row.get("level_scores")
     if levels is not None and (
         scores is None or max(levels, default=0) >= len(scores) or min(levels, default=0) < 0
     ):

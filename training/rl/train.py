@@ -2,6 +2,8 @@
 
     accelerate launch --cpu --num_processes 1 -m training.rl --config recipes/demo.yaml --section rl
     torchrun --nproc-per-node 8 -m training.rl --config recipes/mimo-7b.yaml --section rl_zero     # several devices
+    accelerate launch --use_fsdp --fsdp_version 2 --fsdp_auto_wrap_policy TRANSFORMER_BASED_WRAP \\
+        --fsdp_transformer_layer_cls_to_wrap Block -m training.rl --config …         # sharded; MTP blocks are no part
 
 Read `train` from top to bottom. An iteration is: weights to the engine → rollouts, judged as they end → the record of the
 iteration → updates from that record → the next one. The engine is synchronous: an iteration's answers are all drawn
