@@ -32,7 +32,7 @@ from pipeline.server import context_of, start_servers
 from reasonmill.evaluation_results import collect, show
 from reasonmill.serving import speculation
 from synth import prompts
-from synth.asking import CHAT_TOKENS
+from synth.asking import CHAT_TOKENS, drawn_number
 from synth.windows import tokens
 
 NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
@@ -254,7 +254,8 @@ def _problems(benchmark: Benchmark, folder: str, asking: Asking, options: RunOpt
         sets={benchmark.file: benchmark.count} if benchmark.file else {},
         gym=benchmark.gym,
         prompts={source: asking.prompt} if asking.prompt else {},
-        seed=asking.seed,
+        # Not the seed that training sets are drawn by: a task of reasoning-gym is a function of seed and number.
+        seed=drawn_number("evaluate", asking.seed) % 2**31,
         drop_kinds=[],
         duplicate_share=None,
         references=False,

@@ -16,7 +16,7 @@ from typing import Any
 from pipeline.client import Answer, ModelClient, Refused
 from pipeline.errors import Drop, RequestError
 from pipeline.models import FOLDERS, cache_folder, model_folder, sha256_of
-from pipeline.server import Server, devices, start_servers
+from pipeline.server import Server, context_of, devices, start_servers
 from synth.windows import tokens
 
 CHAT_TOKENS = 100  # what a chat template adds to a message, with a system message of its own
@@ -69,8 +69,13 @@ class AskedModel:
             devices()
         except RequestError as error:
             raise RequestError(f"{error} In a recipe: --set stages.{self.stage}.server=URL.") from None
-        if self.model not in FOLDERS:
-            model_folder(self.model)  # a path: says whether it is there
+        if self.model in FOLDERS:  # need not be fetched to be named
+            return
+        most = context_of(str(model_folder(self.model)))  # of a path, says whether it is there
+        if most is not None and self.context > most:
+            raise RequestError(
+                f"{self.stage}: context = {self.context:,}: {self.model} has one of {most:,} tokens; set at most that."
+            )
 
     def start(self) -> None:
         """Start a server on every device, unless there are addresses. Takes minutes."""

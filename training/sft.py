@@ -58,7 +58,7 @@ def fine_tune(said: SFTSettings, *, restart: bool = False, restart_if_changed: b
             trained,
             tokenizer.json,
             Path(said.output) / "model",
-            context=about["context"],
+            context=max(trained.config.max_position_embeddings, about["context"]),
             rope_theta=about["rope_base"],
             end_of_text=end_of_text,
         )
