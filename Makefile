@@ -39,7 +39,7 @@ check: $(VENV)/.ready-$(EXTRA)
 	$(BIN)/mypy
 
 bench: $(VENV)/.ready-$(EXTRA)
-	@for script in benchmarks/chaos.py benchmarks/verify.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for script in chaos verify rollout_ladder rollout_wall rl_learns; do echo "== $$script"; $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 $(VENV)/.ready-$(EXTRA): pyproject.toml constraints/pinned.txt constraints/overrides.txt
 	$(PYTHON) -m venv $(VENV)

@@ -26,9 +26,9 @@ def write(folder: Path, test: int = 200) -> dict[str, int]:
     folder.mkdir(parents=True, exist_ok=True)
     pairs: dict[str, list[tuple[str, int, int]]] = {name: [] for name in FILES}
     for a, b in product(NUMBERS, NUMBERS):
-        drawn = int(_digest(min(a, b), max(a, b))[:8], 16) / 2**32
+        drawn = int(_digest(f"{min(a, b)}+{max(a, b)}")[:8], 16) / 2**32
         name = next(name for name, end in FILES.items() if drawn < end)
-        pairs[name].append((_digest(a, b), a, b))
+        pairs[name].append((_digest(f"order {a}+{b}"), a, b))
     rows = {name: sorted(found) for name, found in pairs.items()}
     rows["test"] = rows["test"][:test]
     for name, found in rows.items():
@@ -51,5 +51,5 @@ def _answer(a: int, b: int) -> dict[str, object]:
     }
 
 
-def _digest(a: int, b: int) -> str:
-    return hashlib.sha256(f"{a}+{b}".encode()).hexdigest()
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -44,3 +44,23 @@ def test_the_run_notebook_shows_the_run(finished_run, monkeypatch):
     best = cells[3].outputs[0]["text"].splitlines()
     scores = [float(line.split()[0]) for line in best]
     assert len(scores) == min(10, kept) and scores == sorted(scores, reverse=True)
+
+
+def test_the_rl_notebook_shows_curves_fates_and_answers(finished_run, monkeypatch):
+    monkeypatch.setenv("REASONMILL_RUN", str(finished_run))
+    monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    notebook = nbformat.read(ROOT / "notebooks" / "rl.ipynb", as_version=4)
+    NotebookClient(
+        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}
+    ).execute()
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert "rl-zero, rl" in texts(cells[0])
+    assert sum("image/png" in output.get("data", {}) for output in cells[1].outputs) == 1
+    counted = sum(
+        int(line.split(" answers")[0].split()[-1].replace(",", "")) for line in texts(cells[2]).splitlines()
+    )
+    stored = duckdb.sql(
+        f"SELECT (SELECT count(*) FROM '{finished_run}/rl-zero/rollouts/*.parquet') + (SELECT count(*) FROM '{finished_run}/rl/rollouts/*.parquet')"
+    ).fetchall()[0][0]
+    assert counted == stored > 0
+    assert len(texts(cells[3]).splitlines()) == 1 + 4  # the question, and a group's answers
