@@ -168,7 +168,7 @@ async def measure(
             Sleeping(workload),
             Scheduler(rules),
             lambda group: RLProblem(f"{group}", (1, 2, 3), {"group": group}),
-            lambda checked, problem: float(checked.verdict.passed),
+            lambda checked, problem, trajectory: float(checked.verdict.passed),
             text=lambda tokens: "",
             max_tokens=1,
         )

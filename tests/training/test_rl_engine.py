@@ -63,7 +63,8 @@ def text(tokens: list[int]) -> str:
     return f"\\boxed{{{sum(tokens) % 3}}}"
 
 
-def reward(checked: Checked, problem: RLProblem) -> float | None:
+def reward(checked: Checked, problem: RLProblem, trajectory: Trajectory) -> float | None:
+    assert trajectory.problem_id == problem.id and trajectory.passed == checked.verdict.passed
     return None if checked.verdict.verdict == "undecided" else float(checked.verdict.passed)
 
 
@@ -288,7 +289,7 @@ def test_an_answer_in_line_behind_others_is_not_given_up(model, pool):
     assert max(waits) > 0.6 and collected.statistics["undecided"] == 0
 
 
-def test_a_stopped_iteration_is_replayed_from_its_record(model, pool):
+def test_a_stopped_iteration_is_replayed_from_its_record(model, pool, caplog):
     """As a trainer does that was killed: what is on record is not generated again, and the same comes out."""
     record: list[Trajectory] = []
     whole = collect(engine_of(model, pool, on_finished=record.append))[0]
@@ -311,6 +312,7 @@ def test_a_stopped_iteration_is_replayed_from_its_record(model, pool):
     foreign = Trajectory(0, 0, "another", [3], [3], [-1.0], "stop", 0, reward=1.0, passed=True)
     fresh = engine_of(model, pool, known={(0, 0): foreign})
     assert outcome(collect(fresh)[0]) == outcome(whole)
+    assert "group 0 member 0 was answered before, but to problem another; now p0 is drawn" in caplog.text
 
 
 def test_a_cancelled_iteration_leaves_nothing_running(model, pool):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -349,6 +350,24 @@ def test_a_torch_generator_that_breaks_says_so_and_can_be_restarted(folders):
     asyncio.run(break_it())
 
 
+def test_weights_that_cannot_be_read_end_a_torch_generator_and_hang_nobody(folders, tmp_path):
+    damaged = shutil.copytree(folders[1], tmp_path / "damaged")
+    (weights,) = damaged.glob("*.safetensors")
+    weights.write_bytes(b"\x10" * 200)
+    generator = TorchGenerator(folders[0], slots=2)
+
+    async def update() -> None:
+        with pytest.raises(GeneratorLost, match=r"damaged: cannot be loaded.*Safetensor"):
+            await asyncio.wait_for(generator.update_weights(damaged), 30)
+        await generator.restart()
+        await generator.update_weights(folders[1])
+        found = await answer(generator, PROMPTS[0], temperature=0.0)
+        assert found.tokens == generate_greedy(load(folders[1]), PROMPTS[0], 40)[0]
+        await generator.close()
+
+    asyncio.run(update())
+
+
 @torch.no_grad()
 def foretold(model: MiMo, found: list[Generated]) -> float:
     """Share of drafts that come true: a draft is the MTP block's first choice, accepted with its own probability."""
@@ -410,6 +429,28 @@ def test_a_killed_vllm_is_one_clear_error_and_comes_back_speculating(generator, 
         check_draws(generator, model, temperature)
     for prompt, one in zip(PROMPTS, asyncio.run(answers(generator, 0.0)), strict=True):
         assert one.tokens == generate_greedy(model, prompt, len(one.tokens))[0]
+
+
+@vllm_only
+def test_a_vllm_that_hangs_is_lost_and_one_that_is_idle_is_not(generator):
+    """Stopped, it is alive and says nothing. The last one for this generator, which is not started again."""
+
+    async def hang() -> None:
+        assert (await answer(generator, [5], max_tokens=3)).tokens  # the first one takes its time
+        generator.silence = 6.0
+        await asyncio.sleep(9)  # nothing to say but that it is there
+        assert (await answer(generator, [5], max_tokens=3)).tokens
+        keeper = generator._process.pid
+        for process in group_members(keeper):
+            if process.pid != keeper:
+                process.suspend()
+        asked = [generator.update_weights(generator.folder), answer(generator, [5], max_tokens=4000)]
+        waiting = asyncio.gather(*asked, return_exceptions=True)
+        for result in await asyncio.wait_for(waiting, 30):
+            assert isinstance(result, GeneratorLost) and "no sign of life for 6 s. Its log" in str(result)
+        assert not group_members(keeper)
+
+    asyncio.run(hang())
 
 
 @pytest.mark.vllm

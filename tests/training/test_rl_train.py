@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -21,13 +22,14 @@ import torch
 import yaml
 
 from benchmarks import rl_learns
-from pipeline.errors import RequestError
+from pipeline.errors import RequestError, RunError
 from training import checkpoint
 from training.export import load
 from training.rl.__main__ import main
 from training.rl.record import iteration_path
 from training.rl.settings import RLSettings, load_settings, parse_settings
 from training.rl.train import train
+from training.rl.trajectory import Trajectory
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT)}
@@ -344,7 +346,90 @@ def test_nothing_to_learn_ends_with_a_sentence(run: Path, tmp_path: Path, capfd:
     assert differs(tmp_path / "base", output / "model") == 0
     said = capfd.readouterr().err
     assert "iteration 0: none of 6 groups carries a gradient (0 solved, 6 unsolved" in said
-    assert "3 iterations in a row" in said and "too hard" in said
+    assert "3 iterations in a row" in said and "too hard" in said and "--restart" in said
+    # The same command tries as often once more, and no longer.
+    assert train(settings(run, output, *changes, "iterations=9")) == 0
+    assert len(rows(output)) == 6 and json.loads((output / "run.json").read_text())["iterations"] == 6
+    assert "3 iterations in a row" in capfd.readouterr().err
+
+
+def test_nothing_but_cut_answers_is_told_apart(run: Path, tmp_path: Path, capfd: Any) -> None:
+    changes = ("truncated=mask", "max_tokens=2", "temperature=0.1", "reward=random", "filter=variance")
+    assert train(settings(run, tmp_path / "rl", *changes)) == 0
+    assert [(row["updates"], row["groups_trained"]) for row in rows(tmp_path / "rl")] == [(0, GROUPS)] * 3
+    assert "all its answers were cut off" in capfd.readouterr().err
+
+
+def test_a_model_that_a_killed_run_did_not_write_is_written(
+    run: Path, finished: Path, tmp_path: Path
+) -> None:
+    """Killed after its last checkpoint: the folder has the model of a run that was to be shorter."""
+    output = tmp_path / "rl"
+    shutil.copytree(finished, output)
+    longer = settings(run, output, f"iterations={ITERATIONS + 1}")
+    assert train(longer) == 0
+    whole = shutil.copytree(output / "model", tmp_path / "whole")
+    assert differs(whole, finished / "model") > 0
+    for name in ("model", "run.json"):
+        shutil.rmtree(output / name) if name == "model" else (output / name).unlink()
+    shutil.copytree(finished / "model", output / "model")
+    shutil.copy(finished / "run.json", output / "run.json")
+    assert train(longer) == 0
+    assert differs(whole, output / "model") == 0
+    assert json.loads((output / "run.json").read_text())["iterations"] == ITERATIONS + 1
+    # Then there is nothing left to do.
+    before = (output / "run.json").read_bytes(), (output / "model" / "config.json").stat().st_ino
+    assert train(longer) == 0
+    assert before == ((output / "run.json").read_bytes(), (output / "model" / "config.json").stat().st_ino)
+
+
+@pytest.fixture(scope="module")
+def control(run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RLSettings]:
+    """An iteration of an untrained model's long answers under random rewards; one of the problems is long itself."""
+    folder = tmp_path_factory.mktemp("control")
+    rl_learns.write_model(rl_learns.make_model(hidden=32), folder / "base")
+    asked = [*rl_learns.additions(5, 1, seed=3), ("What is 1+1? Units first." + "\n" * 20, "2")]
+    rl_learns.write_problems(folder / "problems", asked)
+    changes = (f"model={folder}/base", f"problems={folder}/problems", "max_tokens=null", "iterations=1")
+    chosen = settings(run, folder / "rl", *changes, "reward=random", "filter=variance")
+    assert train(chosen) == 0
+    return folder / "rl", chosen
+
+
+def test_a_long_prompt_shortens_the_answers_to_itself_alone(control: tuple[Path, RLSettings]) -> None:
+    found = records(
+        control[0], "problem_id, len(prompt_tokens), len(tokens), finish_reason", "WHERE fate != 'aborted'"
+    )
+    context, longest = 48, max(prompt for _, prompt, _, _ in found)
+    assert {prompt + tokens for _, prompt, tokens, reason in found if reason == "length"} == {context}
+    assert longest > 25 and max(tokens for _, _, tokens, _ in found) > context - longest
+
+
+def test_random_rewards_are_the_same_coins_after_a_kill(
+    control: tuple[Path, RLSettings], tmp_path: Path
+) -> None:
+    output, chosen = control
+    query = f"FROM '{iteration_path(output, 0)}' WHERE fate != 'aborted'"
+    coins = {
+        (group, member): reward for group, member, reward in ask(f'SELECT "group", member, reward {query}')
+    }
+    # Of each group but one some answers were judged before the kill; those of the others are judged after it.
+    fields = ", ".join(f'"{one.name}"' for one in dataclasses.fields(Trajectory))
+    page = tmp_path / "rl" / "rollouts" / ".iteration-00000.page"
+    page.parent.mkdir(parents=True)
+    shutil.copy(output / "decided_by.json", tmp_path / "rl")
+    kept = duckdb.sql(f'SELECT {fields} {query} AND member < "group" % 4').to_arrow_table()
+    page.write_text("".join(json.dumps(row) + "\n" for row in kept.to_pylist()))
+    assert 0 < kept.num_rows < len(coins) / 2
+    assert train(dataclasses.replace(chosen, output=str(tmp_path / "rl"))) == 0
+    again = records(tmp_path / "rl", '"group", member, reward', "WHERE fate != 'aborted'")
+    assert {(group, member): reward for group, member, reward in again} == coins
+
+
+def test_a_loss_that_is_no_number_says_what_can_be_done(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"update 1 .* no longer a number.*mismatch_max .*--restart") as raised:
+        train(settings(run, tmp_path / "rl", "learning_rate=1e30"))
+    assert "mismatch_ess 1." in str(raised.value) and iteration_path(tmp_path / "rl", 0).exists()
 
 
 def test_all_solved_is_told_apart_from_too_hard(run: Path, tmp_path: Path, capfd: Any) -> None:
@@ -418,6 +503,15 @@ def test_what_cannot_work_is_refused_with_a_remedy(run: Path, finished: Path, tm
     file = tmp_path / "model" / "tokenizer.json"
     file.write_text(file.read_text().replace("<|im_start|>", "<|start|>"))
     assert "<|im_start|>" in refused(f"model={tmp_path}/model")
+
+    rl_learns.write_problems(odd, [("What is 1+1? Units first.", "2")])
+    check = json.dumps({"kind": "code", "tests": [{"input": "", "output": "2"}]})
+    ask(f"COPY (SELECT * REPLACE ('{check}' AS \"check\") FROM '{shard}') TO '{shard}.new' (FORMAT parquet)")
+    Path(f"{shard}.new").replace(shard)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("REASONMILL_ISOLATION", "none")
+        said = refused(f"problems={odd}")
+    assert "there are programs to judge, and none may run here" in said and "bubblewrap" in said
 
     orphans = tmp_path / "orphans"
     shutil.copytree(finished / "rollouts", orphans / "rollouts")

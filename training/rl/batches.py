@@ -53,7 +53,7 @@ class MicroBatch(NamedTuple):
 def split_updates(answers: Sequence[Answer], groups_each: int) -> list[list[Answer]]:
     """The answers of each update: `groups_each` groups, the last update what is left.
 
-    An iteration that came out short has fewer updates, not smaller ones.
+    An iteration that came out short has fewer updates, not smaller ones, but for the last.
     """
     groups = list(dict.fromkeys(answer.group for answer in answers))
     update_of = {group: number // groups_each for number, group in enumerate(groups)}

@@ -69,9 +69,10 @@ class _Answer:
 class RolloutEngine:
     """Collects the groups of an iteration.
 
-    draw: the problem of a group, by its number; asked once for each group. reward: of a verdict; None leaves the answer
-    undecided. text: of generated tokens. every_test: judge all parts of a check even if one has failed (graded rewards
-    need it). seed: of the run; an answer's own seed is a hash of it, the group, the member and the attempt.
+    draw: the problem of a group, by its number; asked once for each group. reward: of a verdict, its problem and the
+    answer; None leaves the answer undecided. text: of generated tokens. max_tokens: of an answer; context: of it and its
+    prompt together. every_test: judge all parts of a check even if one has failed (graded rewards need it). seed: of the
+    run; an answer's own seed is a hash of it, the group, the member and the attempt.
     on_finished: is called with every trajectory as soon as it has its reward. known: trajectories that are already
     there, after a restart; they are replayed instead of generated. patience: seconds without any verdict after which
     answers that wait for theirs stay undecided. restarts: how often in a row a lost generator is brought back.
@@ -93,10 +94,11 @@ class RolloutEngine:
         pool: Judges,
         scheduler: Scheduler,
         draw: Callable[[int], RLProblem],
-        reward: Callable[[Checked, RLProblem], float | None],
+        reward: Callable[[Checked, RLProblem, Trajectory], float | None],
         *,
         text: Callable[[list[int]], str],
         max_tokens: int,
+        context: int | None = None,
         temperature: float = 1.0,
         every_test: bool = True,
         seed: int = 0,
@@ -107,7 +109,8 @@ class RolloutEngine:
     ) -> None:
         self.generator, self.pool, self.scheduler = generator, pool, scheduler
         self.draw, self.reward, self.text, self.on_finished = draw, reward, text, on_finished
-        self.max_tokens, self.temperature, self.every_test = max_tokens, temperature, every_test
+        self.max_tokens, self.context = max_tokens, context
+        self.temperature, self.every_test = temperature, every_test
         self.seed, self.known, self.patience, self.restarts = seed, dict(known or {}), patience, restarts
         self._problems: dict[int, RLProblem] = {}
         self._groups: dict[int, list[_Answer]] = {}  # until they are handed over
@@ -192,6 +195,14 @@ class RolloutEngine:
             known = self.known.pop((group, member), None)
             if known is not None and known.problem_id == answer.trajectory.problem_id:
                 answer.trajectory, answer.replayed = known, True
+            elif known is not None:  # what draws problems has changed since
+                log.warning(
+                    "group %d member %d was answered before, but to problem %s; now %s is drawn, so it is answered anew",
+                    group,
+                    member,
+                    known.problem_id,
+                    answer.trajectory.problem_id,
+                )
             if answer.replayed:
                 self._events.put_nowait(("finished", answer, answer.attempt))
             else:
@@ -202,12 +213,13 @@ class RolloutEngine:
         trajectory, attempt, epoch = answer.trajectory, answer.attempt, self._epoch
         if answer.aborted:  # before it could be asked for: nobody would end it
             return
+        room = self.context - len(trajectory.prompt_tokens) if self.context else self.max_tokens
         self._count_running(+1)
         try:
             generated = await self.generator.generate(
                 _request_id(answer),
                 trajectory.prompt_tokens,
-                max_tokens=self.max_tokens,
+                max_tokens=min(self.max_tokens, room),
                 temperature=self.temperature,
                 seed=own_seed(self.seed, trajectory.group, trajectory.member, attempt),
             )
@@ -233,7 +245,7 @@ class RolloutEngine:
                 decided = checked.verdict.verdict != "undecided"
                 trajectory.passed = checked.verdict.passed if decided else None
                 trajectory.passes, trajectory.reason = list(checked.passes), checked.verdict.reason
-                trajectory.reward = self.reward(checked, problem)
+                trajectory.reward = self.reward(checked, problem, trajectory)
             trajectory.rewarded = self.clock()
         answer.judging = None
         self._events.put_nowait(("rewarded", answer, answer.attempt))

@@ -26,7 +26,8 @@ class GeneratorLost(RunError):
 class Generator(Protocol):
     """Draws answers token by token, many at once.
 
-    Belongs to no event loop: each call may come from another one, and none blocks its loop.
+    Belongs to no event loop: each call may come from another one, and none blocks its loop. Where it is a process of
+    its own, one that hangs is `GeneratorLost`, as one that died.
     """
 
     slots: int  # answers that are generated at the same time; further ones wait in line

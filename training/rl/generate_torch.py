@@ -183,9 +183,11 @@ class TorchGenerator:
         await asyncio.to_thread(self._thread.join)
 
     def _put(self, kind: str, content: object) -> None:
-        if self._lost is not None:
-            raise GeneratorLost(f"the generator is gone: {self._lost}.")
         self._inbox.put((kind, content))
+        if (
+            self._lost is not None
+        ):  # asked for afterwards: a thread that ends looks into its inbox once more after this
+            raise GeneratorLost(f"the generator is gone: {self._lost}.")
 
     def _start(self) -> None:
         self._inbox, self._lost = queue.SimpleQueue(), None
@@ -243,6 +245,8 @@ class TorchGenerator:
                 return
 
     def _update(self, folder: Path, done: Future[None]) -> None:
+        if not done.set_running_or_notify_cancel():  # nobody waits for it any more
+            return
         try:
             self.model.load_state_dict(load(folder).state_dict())
         except (RequestError, RuntimeError) as error:
@@ -250,9 +254,14 @@ class TorchGenerator:
                 RequestError(f"{folder}: its weights do not fit this generator's model ({error}).")
             )
             return
+        except Exception as error:  # a damaged file, no memory: this thread ends, and who waits must know
+            done.set_exception(
+                GeneratorLost(f"{folder}: cannot be loaded ({type(error).__name__}: {error}).")
+            )
+            raise
+        done.set_result(None)
         if self._running:  # their keys and values, computed anew
             self._prefill(slice(0, len(self._running)))
-        done.set_result(None)
 
     def _leave(self, row: int) -> None:
         last = self._running.pop()

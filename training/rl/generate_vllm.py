@@ -30,6 +30,7 @@ from pipeline.errors import RequestError
 from pipeline.server import devices, start_group, stop_group
 from training.rl.generate import Generated, GeneratorLost, check_room
 
+POLL_SECONDS = 1.0  # between two looks at whether the process is silent
 # What a launcher says to the trainer's processes; vLLM would take it for its own group.
 LAUNCHER = (
     "RANK",
@@ -49,8 +50,9 @@ class VLLMGenerator:
     does. slots: sequences in a batch. context: longest prompt with answer; None is the model's. log: the process's
     output is appended there. device: as `pipeline.server.devices`. dtype: None is float32 on a CPU and the model's own
     on a GPU. speculative: draft with the MTP block, one token a step. options: further ones of vLLM's engine.
-    OMP_NUM_THREADS says how many cores a CPU engine takes; without it, all. Attributes changed later, such as
-    `speculative`, hold from the next `restart` on.
+    OMP_NUM_THREADS says how many cores a CPU engine takes; without it, all. silence: seconds without a word of its
+    process, which answers between any two steps, after which it is ended: one that hangs does not say so itself.
+    Attributes changed later, such as `speculative`, hold from the next `restart` on.
 
     Raises `RequestError` when it cannot work here, `GeneratorLost` with the end of its log when it does not start.
     """
@@ -68,11 +70,12 @@ class VLLMGenerator:
         speculative: bool = False,
         options: Mapping[str, Any] | None = None,
         startup_timeout: float = 900.0,
+        silence: float = 900.0,
     ) -> None:
         self.folder, self.stops, self.slots = Path(folder), list(stops), slots
         self.context: int = context or _config(folder)["max_position_embeddings"]
         self.log, self.dtype, self.speculative = log, dtype, speculative
-        self.options, self.startup_timeout = dict(options or {}), startup_timeout
+        self.options, self.startup_timeout, self.silence = dict(options or {}), startup_timeout, silence
         self.device = devices(device)[0]
         self._waiting: dict[str, Future[Any]] = {}
         self._sending = threading.Lock()
@@ -208,9 +211,21 @@ class VLLMGenerator:
         return Connection(door.accept()[0].detach())
 
     def _listen(self, connection: Connection, process: subprocess.Popen[bytes]) -> None:
+        heard = pinged = time.monotonic()
         try:
             while True:
+                while not connection.poll(POLL_SECONDS):
+                    now = time.monotonic()
+                    if "start" in self._waiting:  # has a deadline of its own
+                        heard = pinged = now
+                    elif now - heard > self.silence:
+                        raise TimeoutError(f"vLLM gave no sign of life for {self.silence:g} s.")
+                    elif now - pinged > self.silence / 4:
+                        pinged = now
+                        # Not from here: a pipe that nobody empties holds its writer up.
+                        threading.Thread(target=self._send, args=("ping",), daemon=True).start()
                 kind, request_id, content = connection.recv()
+                heard = pinged = time.monotonic()
                 future = self._waiting.pop(request_id, None)
                 if future is None or not future.set_running_or_notify_cancel():
                     continue  # nobody waits any more
@@ -218,9 +233,12 @@ class VLLMGenerator:
                     future.set_result(content)
                 else:
                     future.set_exception(RequestError(f"request {request_id}: {content}"))
-        except (EOFError, OSError):
+        except (EOFError, OSError) as error:
             if process is self._process:  # not replaced meanwhile
-                self._lost = f"vLLM died. {self._log_end()}"
+                silent = isinstance(error, TimeoutError)
+                self._lost = f"{error if silent else 'vLLM died.'} {self._log_end()}"
+                if silent:
+                    stop_group(process)  # who is held up in writing to it goes on, too
                 self._fail()
 
     def _fail(self) -> None:

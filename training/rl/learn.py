@@ -26,7 +26,7 @@ def learn(
 
     The log-probabilities of the proximal policy are computed once, before the first update; where there is only one
     update they are its own. A token's weight in the loss is settled for the whole iteration beforehand, so neither
-    ranks nor micro-batches weigh tokens differently. Raises `RunError` when a number is no longer one.
+    ranks nor micro-batches weigh tokens differently. Raises `RunError` when loss or gradient is no longer a number.
     """
     ranks, device = accelerator.num_processes, accelerator.device
     updates = split_updates(answers, settings.groups // settings.updates)
@@ -89,10 +89,13 @@ def learn(
         norms.append(float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm))
         sums = accelerator.reduce(sums, "sum")
         if not math.isfinite(sums[0].item() + norms[-1]):
+            apart = ", ".join(f"{name} {value:.3g}" for name, value in mismatch.values().items())
             raise RunError(
                 f"update {number} of the iteration: loss {sums[0].item()}, gradient norm {norms[-1]}: no longer a "
-                "number. The weights before this iteration are in the newest checkpoint and the rollouts since; lower "
-                "the learning rate, or look at mismatch_max in metrics.jsonl: engine and trainer may disagree."
+                f"number. Before the first update, engine and trainer: {apart}. The same command trains on the same "
+                "answers and ends here again. If these are small, begin anew with --restart and a lower learning_rate or "
+                "importance_cap; if not, the engine has gone wrong: remove the newest file in rollouts/, and its "
+                "iteration is rolled out once more."
             )
         totals += sums
         optimizer.step()

@@ -68,7 +68,8 @@ class SelectedLogprobs(torch.autograd.Function):
     """log softmax(x_ND @ head_VD.T / temperature) at `labels_N`, without ever holding more than `chunk` rows of logits.
 
     What the loss makes of them is not known on the way forward, so backward computes the logits once more. Softmax in
-    float32. chunk: None takes as many rows as make 2^22 logits, at least 128 (as `training.losses`).
+    float32, of logits that are products in the precision of the pass: in bf16 they are rounded to 8 bits, as vLLM's are,
+    and what that costs is part of the mismatch that `training.rl.mismatch` measures. chunk: None takes as many rows as make 2^22 logits, at least 128 (as `training.losses`).
     """
 
     @staticmethod

@@ -6,6 +6,9 @@
     rollouts/.iteration-00013.page       the answers of the running iteration, one JSON object a line, appended as
                                          soon as each is judged
 
+Groups are numbered over the whole run. Only answers of a killed sitting that were not needed after all (fate "aborted")
+may have a number that the next iteration gives to another group.
+
 Training reads its answers from the Parquet file and from nowhere else. So an iteration whose file is there needs no
 rollout again: it is trained on exactly as it would have been. A page is turned into the file when the iteration ends.
 """
@@ -16,7 +19,6 @@ import json
 import os
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +80,9 @@ class Page:
     def append(self, trajectory: Trajectory) -> None:
         """Raises `RunError` when the disk refuses."""
         try:
-            self._file.write(json.dumps(asdict(trajectory)).encode() + b"\n")
+            line = memoryview(json.dumps(vars(trajectory)).encode() + b"\n")  # vars: asdict copies each token
+            while line:  # an almost full disk takes a part, and refuses the rest
+                line = line[self._file.write(line) :]
             if time.monotonic() - self._synced > SYNC_SECONDS:
                 os.fsync(self._file.fileno())
                 self._synced = time.monotonic()
@@ -119,7 +123,7 @@ def write_iteration(
     prompts: by group."""
     columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
     for one in sorted(trajectories, key=lambda one: (one.group, one.member)):
-        row = asdict(one) | {
+        row = vars(one) | {
             "iteration": iteration,
             "fate": fates[one.group],
             "advantage": advantages.get((one.group, one.member)),
@@ -174,5 +178,6 @@ class _explained:
     def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
         if isinstance(error, OSError | pa.ArrowException | KeyError | ValueError):
             raise RunError(
-                f"cannot read {self.path}: {error}. Remove it, and its iteration is rolled out anew."
+                f"cannot read {self.path}: {error}. Remove it and all later ones, and these iterations are rolled "
+                "out anew."
             ) from None

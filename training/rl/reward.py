@@ -53,7 +53,8 @@ def soft(passes: Passes, levels: Sequence[int], scores: Sequence[float]) -> floa
 
 def random_reward(*of: object) -> float:
     """A coin that does not look at the answer, 0 or 1 by what it is thrown for (seed, group, member): the control. What
-    a model gains by it, it did not gain by the reward (Shao et al. 2025 saw such gains)."""
+    a model gains by it, it did not gain by the reward (Shao et al. 2025 saw such gains). The same answer gets the same
+    coin whenever it is judged: before a restart or after it, first or last of its group."""
     digest = hashlib.blake2b("/".join(map(str, of)).encode(), digest_size=1).digest()
     return float(digest[0] & 1)
 

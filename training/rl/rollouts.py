@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import inspect
+import logging
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,14 +38,16 @@ from training.rl.trajectory import RLProblem, Trajectory
 if TYPE_CHECKING:
     from synth.verify.check import Checked
 
+log = logging.getLogger(__name__)
 POLL_SECONDS = 0.2
+UNDECIDED = 0.05  # share of the answers above which there is a warning
 
 
 class Rollouts:
     """Draws problems, has them answered and judged, and writes what came of it.
 
-    context: the model's; answers get what the longest prompt leaves of it unless the settings say less. Raises
-    `RequestError` when no room is left.
+    context: the model's; an answer gets what its prompt leaves of it unless the settings say less. Raises `RequestError`
+    when a prompt leaves no room, and when there are programs to judge on a machine that has no sandbox for them.
     """
 
     def __init__(
@@ -52,14 +56,22 @@ class Rollouts:
         self.settings, self.problems, self.chat, self.folder = settings, problems, chat, folder
         longest = max(problems, key=lambda problem: len(problem.prompt_tokens))
         left = context - len(longest.prompt_tokens)
-        self.max_tokens = settings.max_tokens or left
-        if not 1 <= self.max_tokens <= left:
+        self.max_tokens = settings.max_tokens or context
+        if left < (settings.max_tokens or 1):
             raise RequestError(
                 f"{settings.section}.max_tokens = {settings.max_tokens}: the model has a context of {context}, and the "
                 f"prompt of {longest.id} takes {len(longest.prompt_tokens)} of it; set at most {max(left, 1)}, or "
                 "leave long problems out"
             )
-        self.context = len(longest.prompt_tokens) + self.max_tokens
+        self.context = min(context, len(longest.prompt_tokens) + self.max_tokens)
+        if any(problem.check["kind"] == "code" for problem in problems):
+            from synth.verify.isolation import sandbox  # on this rank only, as all that judges
+
+            if reason := sandbox.unavailable():
+                raise RequestError(
+                    f"{settings.section}.problems: there are programs to judge, and none may run here. {reason}\n"
+                    "(Not in RL.) Or leave out the problems of the kind code."
+                )
         rules = Rules.preset(
             settings.schedule,
             settings.groups,
@@ -73,7 +85,6 @@ class Rollouts:
         # A program's tests are run up to the first that fails, unless each of them may earn something.
         graded_reward = settings.reward in ("strict", "soft")
         self.every_test = graded_reward or all(problem.check["kind"] != "code" for problem in problems)
-        self._coins: Counter[str] = Counter()
         self._runner = asyncio.Runner()
         self._generator: Generator | None = None
         self._engine: RolloutEngine | None = None
@@ -106,8 +117,13 @@ class Rollouts:
             page.append(trajectory)
             judged += 1
 
-        async def watch(engine: RolloutEngine) -> Collected | None:
-            task = asyncio.create_task(engine.collect())
+        async def iterate(engine: RolloutEngine) -> Collected:
+            if version > self.scheduler.version:
+                await engine.update_weights(weights, version)
+            return await engine.collect()
+
+        async def watch(work: Coroutine[Any, Any, Collected]) -> Collected | None:
+            task = asyncio.create_task(work)
             while not task.done():
                 await asyncio.wait([task], timeout=POLL_SECONDS)
                 show(judged)
@@ -118,11 +134,10 @@ class Rollouts:
             return task.result()
 
         self.easy.begin(iteration)
-        self._coins.clear()
         try:
             engine = self._ready(weights, version)
             engine.on_finished, engine.known = note, dict(page.known)
-            collected = self._runner.run(watch(engine))
+            collected = self._runner.run(watch(iterate(engine)))
         except BaseException:
             page.close(remove=False)
             raise
@@ -142,11 +157,9 @@ class Rollouts:
         self._runner.close()
 
     def _ready(self, weights: Path, version: int) -> RolloutEngine:
-        """The engine, with these weights in its generator."""
+        """The engine; a new one with these weights in its generator."""
         settings = self.settings
         if self._engine is not None:
-            if version > self.scheduler.version:
-                self._runner.run(self._engine.update_weights(weights, version))
             return self._engine
         if version > self.scheduler.version:
             self.scheduler.weights_updated(version)
@@ -162,6 +175,7 @@ class Rollouts:
             self._reward,
             text=self.chat.text,
             max_tokens=self.max_tokens,
+            context=self.context,
             temperature=settings.temperature,
             every_test=self.every_test,
             seed=settings.seed,
@@ -179,33 +193,34 @@ class Rollouts:
             "slots": min(settings.slots, settings.groups * settings.group_size),
             "context": self.context,
         }
-        try:
-            if kind == "torch":
-                from training.rl.generate_torch import TorchGenerator
+        make: Callable[..., Generator]
+        if kind == "torch":
+            from training.rl.generate_torch import TorchGenerator
 
-                return TorchGenerator(
-                    weights, **shared, **({"device": "cuda" if on_gpu else "cpu"} | options)
-                )
+            make = TorchGenerator
+            own = {"device": "cuda" if on_gpu else "cpu"} | options
+        else:
             if importlib.util.find_spec("vllm") is None:
                 raise RequestError(
                     f"{settings.section}.generator = 'vllm': vLLM is not installed; choose torch"
                 )
             from training.rl.generate_vllm import VLLMGenerator
 
-            own: dict[str, Any] = {"log": self.folder / "generator.log"}
+            make = VLLMGenerator
+            own = options | {"log": self.folder / "generator.log"}
             if on_gpu:  # the trainer lives on the same device
                 own["options"] = {"gpu_memory_utilization": 0.4} | options.get("options", {})
-            return VLLMGenerator(weights, **shared, **(options | own))
+        try:
+            inspect.signature(make).bind(weights, **shared, **own)
         except TypeError as error:
             raise RequestError(f"{settings.section}.generator_options: {error}") from None
+        return make(weights, **shared, **own)
 
-    def _reward(self, checked: Checked, problem: RLProblem) -> float | None:
+    def _reward(self, checked: Checked, problem: RLProblem, trajectory: Trajectory) -> float | None:
         kind = self.settings.reward
         passed = None if checked.verdict.verdict == "undecided" else checked.verdict.passed
         if kind == "random":
-            coin = self._coins[problem.id]
-            self._coins[problem.id] += 1
-            return random_reward(self.settings.seed, problem.id, self.easy.iteration, coin)
+            return random_reward(self.settings.seed, trajectory.group, trajectory.member)
         if kind == "accuracy":
             return accuracy(passed)
         return graded(kind, passed, checked.passes, problem.levels, problem.level_scores)
@@ -222,8 +237,13 @@ class Rollouts:
             number, members = self.number[problem.id], by_group[group]
             if fates[group] == "aborted":
                 self.easy.unseen(number)
-            else:
-                self.easy.observe(number, pass_rate([one.passed for one in members]))
+            elif (
+                self.settings.reward != "random"
+            ):  # the control does not look at answers: its pool stays empty
+                passes = [one.passed for one in members]
+                rate = pass_rate(passes)
+                # With undecided answers it is not known to be solved, however right the others are.
+                self.easy.observe(number, None if rate == 1 and None in passes else rate)
             if fates[group] == "trained":
                 gains |= self._advantages(members)
         statistics = collected.statistics
@@ -264,6 +284,16 @@ class Rollouts:
             "easy_drawn": self.easy.drawn,
             "easy_returned": self.easy.returned,
         }
+        if row["undecided"] > UNDECIDED:
+            reasons = Counter(str(one.reason) for one in ended if one.reward is None)
+            log.warning(
+                "iteration %d: %.0f %% of the answers could not be judged and train nothing, most often: %s (column "
+                "reason of %s)",
+                iteration,
+                100 * row["undecided"],
+                reasons.most_common(1)[0][0],
+                path,
+            )
         about = {"row": row, "state": self.state, "statistics": statistics}
         prompts = {group: problem.prompt for group, problem in collected.problems.items()}
         write_iteration(path, iteration, answers, fates, gains, prompts, about)

@@ -51,7 +51,7 @@ class RLSettings:
     importance_cap: float | None = 2.0  # ours
     schedule: str = "seamless"
     most_groups: float = 10.0  # started in an iteration at most, in multiples of `groups`; ours
-    max_tokens: int | None = None  # of an answer; None: what the longest prompt leaves of the model's context
+    max_tokens: int | None = None  # of an answer; None: what its prompt leaves of the model's context
     temperature: float = 1.0
     alpha: float = 0.1  # share of groups drawn from the easy pool
     prompt: Literal["chat", "plain"] = "chat"

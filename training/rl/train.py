@@ -1,9 +1,13 @@
 """Reinforcement learning from a model folder and a set of problems, one iteration after the other.
 
     accelerate launch --cpu --num_processes 1 -m training.rl --config recipes/demo.yaml --section rl
-    torchrun --nproc-per-node 8 -m training.rl --config recipes/mimo-7b.yaml --section rl_zero     # several devices
-    accelerate launch --use_fsdp --fsdp_version 2 --fsdp_auto_wrap_policy TRANSFORMER_BASED_WRAP \\
-        --fsdp_transformer_layer_cls_to_wrap Block -m training.rl --config …         # sharded; MTP blocks are no part
+    torchrun --nproc-per-node 2 -m training.rl --config recipes/demo.yaml --section rl_zero     # a copy on each device
+    accelerate launch --num_processes 8 --use_fsdp --fsdp_version 2 \\
+        --fsdp_auto_wrap_policy TRANSFORMER_BASED_WRAP --fsdp_transformer_layer_cls_to_wrap Block \\
+        -m training.rl --config recipes/mimo-7b.yaml --section rl_zero     # shared out among them; MTP blocks are no part
+
+A copy takes 16 bytes a parameter (122 GB for MiMo-7B), so that a model of billions has to be shared out. Updates are made
+on all devices, rollouts on the first one only, while the others wait: the generator is one engine on one device.
 
 Read `train` from top to bottom. An iteration is: weights to the engine → rollouts, judged as they end → the record of the
 iteration → updates from that record → the next one. The engine is synchronous: an iteration's answers are all drawn
@@ -16,6 +20,9 @@ with the weights it begins with (MiMo-7B report, arXiv 2505.07608, §3.3–3.4).
 * Ctrl-C and SIGTERM end the rollouts at once (or finish the iteration's updates), write a checkpoint and end with
   130 and 143.
 * Without any group that carries a gradient an iteration changes nothing; after three of them the run ends and says why.
+  Started again, it tries three more.
+* Weights go to the engine through memory (/dev/shm/reasonmill-…) where there is room. A run that is killed leaves up to
+  two copies of them there, which the same command replaces and, at its end, removes.
 
     config.yaml  decided_by.json  metrics.jsonl (a row an iteration)  run.json  model/ (HF folder, at the end)
     rollouts/    see training.rl.record              checkpoints/  see training.checkpoint
@@ -142,6 +149,7 @@ def _train(
         iteration, version, barren, seconds, state = (
             about[name] for name in ("step", "version", "barren", "seconds", "state")
         )
+        barren %= BARREN  # it ended for want of gradients: a new start is a new try
         if rollouts:
             rollouts.state = state
     for group in optimizer.param_groups:
@@ -270,7 +278,8 @@ def _train(
             )
         return 128 + ended_by
     whole = network.whole()
-    if main and (iteration > began_at or not (folder / "model").exists()):
+    # A run killed between its last checkpoint and its model has yet to write the model; run.json comes after it.
+    if main and (iteration > began_at or not _is_written(folder, iteration, version)):
         write_model(whole, folder / "model")
         tokens = sum(json.loads(line)["tokens_trained"] for line in (folder / "metrics.jsonl").open())
         about_run = _run(network, accelerator, iteration, tokens, max(seconds, 1e-9))
@@ -357,6 +366,15 @@ def _weights_folder(folder: Path, size: int) -> Path:
     return folder / ".weights"
 
 
+def _is_written(folder: Path, iteration: int, version: int) -> bool:
+    """Whether the folder's model is the one after so many iterations."""
+    try:
+        said = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return (folder / "model").exists() and (said["iterations"], said["version"]) == (iteration, version)
+
+
 def _nothing_to_learn(iteration: int, row: dict[str, Any]) -> str:
     return (
         f"iteration {iteration}: none of {row['groups_started']} groups carries a gradient "
@@ -367,14 +385,21 @@ def _nothing_to_learn(iteration: int, row: dict[str, Any]) -> str:
 
 def _too_barren(row: dict[str, Any]) -> str:
     counts = {name: row.get(f"filtered_{name}", 0) for name in ("solved", "unsolved", "even", "undecided")}
+    worst = max(counts, key=lambda name: counts[name])
+    if row["groups_trained"]:  # selected, and yet without a loss
+        worst = "cut"
     remedy = {
         "solved": "the problems are too easy for this model: give it harder ones, or be content with it",
         "unsolved": "the problems are too hard for this model: give it easier ones, a graded reward (soft, strict), "
         "more max_tokens, or more SFT first",
         "even": "its answers to a problem all earn the same: give it other problems or a larger group_size",
         "undecided": "the answers cannot be judged: look at the column reason of rollouts/*.parquet",
-    }[max(counts, key=lambda name: counts[name])]
-    return f"{BARREN} iterations in a row had nothing to learn from, so the run ends here; {remedy}"
+        "cut": "all its answers were cut off, and `truncated: mask` leaves those out: give it more max_tokens",
+    }[worst]
+    return (
+        f"{BARREN} iterations in a row had nothing to learn from, so the run ends here; {remedy} "
+        "(another model, other problems or settings begin a new run: --restart)"
+    )
 
 
 def _accelerator(settings: RLSettings) -> Accelerator:

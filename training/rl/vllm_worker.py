@@ -116,6 +116,9 @@ class Host:
         found = {metric.name: getattr(metric, "value", None) for metric in self.engine.get_metrics()}
         self.connection.send(("done", request_id, found))
 
+    def ping(self) -> None:
+        self.connection.send(("done", "ping", None))
+
     def _answer(self, request_id: str, tokens: Any, logprobs: Any, finish_reason: str) -> None:
         del self.internal[request_id]
         # A position holds the drawn token first, then the most likely ones, of which none was asked for.
