@@ -10,6 +10,8 @@ BIN := $(VENV)/bin
 # vLLM's two builds own the same module. The CPU build needs Linux on x86-64 with AVX-512.
 EXTRA ?= $(shell if nvidia-smi -L >/dev/null 2>&1; then echo gpu; \
 	elif [ "$$(uname -sm)" = "Linux x86_64" ] && grep -qm1 avx512 /proc/cpuinfo; then echo cpu; else echo none; fi)
+# Without vLLM nothing here can serve what was trained: the last step is the one after fine-tuning.
+WITHOUT_VLLM := $(if $(filter none,$(EXTRA)),--until problems)
 EXTRAS := $(if $(filter none,$(EXTRA)),,$(EXTRA),)train,dev
 PINS := $(if $(filter gpu,$(EXTRA)),,-c constraints/pinned.txt --override constraints/overrides.txt)
 
@@ -27,7 +29,8 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: $(VENV)/.ready-$(EXTRA)
 	$(BIN)/reasonmill demo-corpus runs/demo-corpus
 	$(BIN)/reasonmill run recipes/demo.yaml $(if $(SERVER),--set stages.synth.server=$(SERVER)) \
-		$(if $(MODEL),--set stages.synth.model=$(MODEL))
+		$(if $(MODEL),--set stages.synth.model=$(MODEL)) $(WITHOUT_VLLM)
+	$(if $(WITHOUT_VLLM),$(BIN)/reasonmill report runs/demo)
 	$(BIN)/reasonmill inspect runs/demo
 
 test: check

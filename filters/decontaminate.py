@@ -34,9 +34,12 @@ from pydantic import Field
 
 from filters.words import Words, find_words, texts_of
 from pipeline.errors import RequestError
+from pipeline.models import KNOWN, model_file
 from pipeline.stage import MapStage, Outcome, StageConfig
 
-TEXT_FIELDS = ("prompt", "problem", "question", "query", "text")  # the first of these that a row has
+TEXT_FIELDS = (  # the first of these that a row has
+    *("prompt", "problem", "question", "Question", "question_content", "query", "text"),
+)
 ID_FIELDS = (
     "id",
     "task_id",
@@ -53,7 +56,7 @@ class DecontaminateConfig(StageConfig):
     benchmarks: list[str] = Field(
         default=[],
         description="files of problems to look for: JSONL, JSON or Parquet (.gz too) with a field "
-        "prompt, problem, question, query or text",
+        "prompt, problem, question, query or text; or packaged sets",
     )
     ngram: int = Field(
         13, ge=SHORTEST, description="words that must agree in a row; shorter problems agree as a whole"
@@ -185,7 +188,7 @@ def _row(path: str, number: int, line: bytes) -> Any:
 
 def _read(path: str) -> bytes:
     try:
-        with fsspec.open(path, "rb") as file:
+        with fsspec.open(str(model_file(path)) if path in KNOWN else path, "rb") as file:
             return file.read()
     except (OSError, ValueError, ImportError) as error:
         raise RequestError(

@@ -12,6 +12,7 @@ object that `synth.verify.check` judges answers by: {"kind": "math", "answer": "
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from synth.verify.check import KINDS
 from synth.verify.stage import Verify
 from synth.verify.verdict import Verdict
 
+log = logging.getLogger("answers")
 PIECE = 64 << 20  # bytes of JSON Lines read at a time
 
 
@@ -65,9 +67,14 @@ class AnswerFiles(LedgerStage):
         return ()
 
     def own_requests(self) -> Iterator[dict[str, Any]]:
+        first: dict[str, Path] = {}  # with this content; ids of rows are made of it
         for path in self._paths():
+            sha256 = sha256_of(str(path))
+            if (same := first.setdefault(sha256, path)) != path:
+                log.warning("answers: %s is left out: it is the same as %s", path, same)
+                continue
             for piece in _pieces(path):
-                yield {"file": str(path), "sha256": sha256_of(str(path)), **piece}
+                yield {"file": str(path), "sha256": sha256, **piece}
 
     async def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         return request
@@ -75,7 +82,7 @@ class AnswerFiles(LedgerStage):
     def _paths(self) -> list[Path]:
         found = []
         for name in self.config.files:
-            path = Path(name).expanduser()
+            path = Path(name).expanduser().absolute()  # a worker may be in another folder
             inside = [p for p in path.rglob("*") if p.name.removesuffix(".gz").endswith(SUFFIXES)]
             if not path.exists() or (path.is_dir() and not inside):
                 what = f"no file in it ends in {', '.join(SUFFIXES)}" if path.exists() else "no such file"

@@ -192,6 +192,7 @@ def decide(counts: Counts, kind: str, reference: str | None, config: DifficultyC
             notes.append(f"{role}: {decided} of {samples} rollouts are decided")
             continue
         if not samples:
+            notes.append(f"{role}: no rollouts")
             continue
         said = f"{right} of {decided} rollouts of {role} are right"
         if role == config.strong and right == 0:
@@ -200,7 +201,7 @@ def decide(counts: Counts, kind: str, reference: str | None, config: DifficultyC
             if reference != "passed" and not counts.passing.get(role):
                 return Fate("no_test_passed", f"{decided} rollouts of {role}")
         if role == config.trained and (
-            right == decided if kind == "code" else right / decided > config.too_easy
+            right == samples if kind == "code" else right / decided > config.too_easy
         ):
             return Fate("too_easy", said)
     return Fate(None, "; ".join(notes))

@@ -68,14 +68,26 @@ def has_options(text: str) -> bool:
 
 
 def contaminated(
-    texts: list[str], benchmark: list[str], ngram: int, min_share: float
+    texts: list[str], benchmark: list[str], ngram: int | None, min_share: float
 ) -> list[tuple[int, float] | None]:
-    """For each text the benchmark problem of whose n-grams of words it has most, and their share, from `min_share` on."""
-    if not texts or not benchmark:
-        return [None] * len(texts)
+    """For each text the benchmark problem of whose n-grams of words it has most, and their share, from `min_share` on.
+
+    A text that is a problem (but for white space) has a share of 1; with `ngram` None only these count, as for problems
+    of fewer than 5 words, which have no n-grams.
+    """
+    whole: dict[str, int] = {}
+    for n, problem in enumerate(benchmark):
+        whole.setdefault(_spaced(problem), n)
+    same = (whole.get(_spaced(text)) for text in texts)
+    hits = [None if known is None else (known, 1.0) for known in same]
+    if ngram is None or not texts or not benchmark:
+        return hits
     index = build_index(benchmark, ngram, COMMON)
     found = look_up(find_words(texts_of(pa.array(texts, pa.string()))), index, min_share)
-    return [None if match is None else (match[0], match[1] / int(index.ngrams[match[0]])) for match in found]
+    return [
+        (match[0], match[1] / int(index.ngrams[match[0]])) if hit is None and match is not None else hit
+        for hit, match in zip(hits, found, strict=True)
+    ]
 
 
 def duplicates(texts: list[str], ngram: int | None, min_share: float) -> list[int | None]:
@@ -88,7 +100,7 @@ def duplicates(texts: list[str], ngram: int | None, min_share: float) -> list[in
     first: dict[str, int] = {}
     found: list[int | None] = [None] * len(texts)
     for n, text in enumerate(texts):
-        known = first.setdefault(" ".join(text.split()), n)
+        known = first.setdefault(_spaced(text), n)
         found[n] = known if known != n else None
     if ngram is None:
         return found
@@ -117,6 +129,10 @@ def duplicates(texts: list[str], ngram: int | None, min_share: float) -> list[in
             if shares[best] >= min_share:
                 found[n], dropped[p] = rest[int(others[best])], True
     return found
+
+
+def _spaced(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _grams_by_owner(owners: np.ndarray, offsets: np.ndarray, count: int) -> list[np.ndarray]:

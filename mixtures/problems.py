@@ -24,15 +24,18 @@ from mixtures import problem_rules
 from pipeline.errors import Drop, RequestError
 from pipeline.models import model_file, sha256_of
 from pipeline.problems import Problem, load
-from pipeline.stage import LedgerStage, StageConfig
+from pipeline.stage import LedgerStage, StageConfig, source_digest
 from synth import prompts
 from synth.problems import Question, from_gym, gym_datasets, question
 from synth.verify import reference
 from synth.verify.check import parts
 from synth.verify.isolation import sandbox
 from synth.verify.maths import too_large
+from synth.verify.pool import INFRASTRUCTURE
 
 log = logging.getLogger("problems")
+# Why a solution is undecided this time only. The request then fails and is asked again by the next run.
+TRANSIENT = INFRASTRUCTURE - {"no_compiler"}
 SCHEMA = pa.schema(
     [
         pa.field("problem_id", pa.string(), nullable=False),
@@ -261,18 +264,16 @@ class Problems(LedgerStage):
         return made
 
     def _drop_contaminated(self, found: list[Candidate]) -> None:
-        """What a program has drawn is in no benchmark, and what it shares with one are its set phrases."""
-        left = [c for c in found if c.drop is None and not c.drawn]
+        """What drawn tasks share with those of a benchmark are their set phrases: they are compared as a whole."""
         benchmark = [problem for file in self.config.benchmarks for problem in load(model_file(file))]
-        hits = problem_rules.contaminated(
-            [c.row["problem"] for c in left],
-            [problem.prompt for problem in benchmark],
-            self.config.ngram,
-            self.config.benchmark_share,
-        )
-        for candidate, hit in zip(left, hits, strict=True):
-            if hit is not None:
-                candidate.drop = ("contaminated", f"{hit[1]:.2f} of {benchmark[hit[0]].id}")
+        known = [problem.prompt for problem in benchmark]
+        for drawn in (False, True):
+            left = [c for c in found if c.drop is None and c.drawn == drawn]
+            share, ngram = self.config.benchmark_share, None if drawn else self.config.ngram
+            hits = problem_rules.contaminated([c.row["problem"] for c in left], known, ngram, share)
+            for candidate, hit in zip(left, hits, strict=True):
+                if hit is not None:
+                    candidate.drop = ("contaminated", f"{hit[1]:.2f} of {benchmark[hit[0]].id}")
 
     def _drop_duplicates(self, found: list[Candidate]) -> None:
         """The first of those that are left stays. Drawn tasks differ in their signs and numbers: as a whole only."""
@@ -287,8 +288,13 @@ class Problems(LedgerStage):
                 if known is not None:
                     candidate.drop = ("duplicate", f"of {left[known].row['problem_id']}")
 
-    def _to_be_run(self, candidate: Candidate) -> bool:
-        return self.config.references and candidate.drop is None and candidate.solved is not None
+    def _to_be_run(self, candidate: Candidate) -> str | None:
+        """Digest of what the verdict on its own solutions depends on, but for the tests; None: it is not asked for."""
+        if not self.config.references or candidate.drop is not None or candidate.solved is None:
+            return None
+        judge = source_digest("synth.verify.reference")
+        said = json.dumps([judge, reference.solutions(candidate.solved)], ensure_ascii=False)
+        return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
 
     # ---- one problem ----
 
@@ -310,10 +316,12 @@ class Problems(LedgerStage):
             assert candidate.solved is not None
             if reference.solutions(candidate.solved) and (missing := sandbox.unavailable()):
                 raise RequestError(
-                    f"{missing}\nOr leave the check out: --set stages.problems.references=false."
+                    f"{missing}\nOr leave the check out: `references: false` for the stage problems."
                 )
             loop = asyncio.get_running_loop()
             state = await loop.run_in_executor(self._threads, reference.check, candidate.solved)
+            if state.state == "undecided" and state.reason in TRANSIENT:
+                raise RuntimeError(f"its solution could not be judged: {state.reason}: {state.detail}")
             if state.state == "refused":
                 raise Drop("reference_fails", f"{state.reason}: {state.test or state.detail}")
             row["reference"] = state.state

@@ -23,7 +23,7 @@ from pipeline.errors import RequestError
 from pipeline.models import model_file, sha256_of
 from pipeline.problems.rows import Row, rows
 from pipeline.stage import LedgerStage, MapStage, Outcome, StageConfig
-from synth.asking import AskedModel, drawn_number, text_of
+from synth.asking import CHAT_TOKENS, AskedModel, VLLMOptions, drawn_number, text_of
 from synth.verify.check import Checked, Checker
 from synth.verify.code import Limits
 from synth.verify.verdict import undecided
@@ -59,7 +59,8 @@ class RolloutModel(BaseModel):
     name: str = Field(description="How rows and reports call it")
     role: str = Field("strong", description='"strong", "sft", "evaluated" or a word of your own')
     model: str = Field(
-        description="A known name, a folder as transformers saves it, or with `server` the name it has there"
+        description="A known name, a folder as transformers saves it (below the run's folder, or anywhere), or with "
+        "`server` the name it has there"
     )
     samples: int = Field(16, gt=0, description="Answers to each problem")
     temperature: float = Field(1.0, ge=0)
@@ -68,7 +69,7 @@ class RolloutModel(BaseModel):
     context: int = Field(16384, ge=256, description="Tokens that prompt and answer may take together")
     server: str | list[str] | None = Field(None, exclude=True, description="Address(es) of a running server")
     api_key_env: str | None = Field(None, exclude=True)
-    vllm_options: dict[str, Any] = Field({}, exclude=True, description="Of the vLLM that is started here")
+    vllm_options: VLLMOptions = Field({}, description="Of the vLLM that is started here")
 
 
 class Rollouts(LedgerStage):
@@ -107,7 +108,7 @@ class Rollouts(LedgerStage):
         self._imported: dict[tuple[str, str, int], Row] = {}
         self._models = {
             model.name: AskedModel(
-                self.name,
+                self,
                 model.model,
                 server=model.server,
                 api_key_env=model.api_key_env,
@@ -130,10 +131,10 @@ class Rollouts(LedgerStage):
         if len(self._models) < len(models):
             raise RequestError("models: two have the same name; every row says by it who answered.")
         for model in models:
-            if model.max_tokens > model.context - 128:
+            if model.max_tokens > model.context - CHAT_TOKENS:
                 raise RequestError(
-                    f"models: {model.name}: max_tokens ({model.max_tokens}) leaves less than 128 tokens of the context "
-                    f"({model.context}) for the problem."
+                    f"models: {model.name}: max_tokens ({model.max_tokens}) leaves less than {CHAT_TOKENS} tokens of the "
+                    f"context ({model.context}) for the problem."
                 )
         self.files()
         if not (self.folder and storage.exists(storage.join(self.folder, self.output, "_book"))):
@@ -158,8 +159,10 @@ class Rollouts(LedgerStage):
         yield from self._imports(set(names))
         for model in self.config.models:
             asked = self._models[model.name]
+            model_name, sha256 = asked.identity
             about = {
                 name: asked.tight(_messages(self._prompts[name]), model.max_tokens)
+                | asked.options()
                 | {"problem_id": name, "prompt": _digest(self._prompts[name])}
                 for name in names
             }
@@ -168,8 +171,8 @@ class Rollouts(LedgerStage):
                     seed = drawn_number(self.config.seed, model.name, name, sample) % 2**31
                     yield about[name] | {
                         "model": model.name,
-                        "model_name": asked.identity[0],
-                        "model_sha256": asked.identity[1],
+                        "model_name": model_name,
+                        "model_sha256": sha256,
                         "role": model.role,
                         "sample": sample,
                         "sampling": {

@@ -4,7 +4,8 @@ Left out, by the first reason that applies:
     another strategy         of `synthetic`, which is not asked for here: "analyse"
     the verdict's reason     the answer did not pass: "not_equal", "tests_failed", … or "not_verified"
     empty                    no query or no answer
-    contaminated             the query has a run of 16 words in common with a benchmark's problem, or all of a shorter one
+    contaminated             the query has a run of 16 words in common with a benchmark's problem, or all of a shorter
+                             one (see `mixtures.known_problems`)
     incomplete               cut off, a code fence or thoughts left open, nothing after the thoughts, or no \boxed{}
                              where the query wants one
     mixed_language           see `mixtures.one_language`
@@ -29,9 +30,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from filters.decontaminate import Decontaminate, DecontaminateConfig, build_index, look_up, read_problems
-from filters.words import find_words, texts_of
 from mixtures.chat import Chat
+from mixtures.known_problems import KnownProblems, digests, folded
 from mixtures.mix import Mix
 from mixtures.one_language import OneLanguage
 from mixtures.packing import best_fit
@@ -100,14 +100,11 @@ class SFT(ShuffleStage):
 
     def files(self) -> dict[str, str]:
         model = {"language model": sha256_of(self.config.language_model)} if self.config.one_language else {}
-        benchmarks = Decontaminate(DecontaminateConfig(benchmarks=self.config.benchmarks)).files()
-        return model | benchmarks | {"hash algorithm": str(ALGORITHM)}
+        return model | digests(self.config.benchmarks) | {"hash algorithm": str(ALGORITHM)}
 
     def prepare(self) -> None:
         self.chat = Chat(*open_tokenizer(self.used("tokenizer")))
-        self.problems = [one for path in self.config.benchmarks for one in read_problems(path, path)]
-        texts = [problem.text for problem in self.problems]
-        self.index = build_index(texts, self.config.ngram, common=max(1, len(texts)))
+        self.known = KnownProblems(self.config.benchmarks, self.config.ngram)
         self.languages = OneLanguage(self.config.language_model) if self.config.one_language else None
 
     def shard_name(self, index: int) -> str:
@@ -125,8 +122,9 @@ class SFT(ShuffleStage):
     def _judged(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         queries = [row["query"] or "" for row in rows]
         reasons = [self._unwanted(row) for row in rows]
-        for n, problem in self._contaminated(queries, reasons):
-            reasons[n] = ("contaminated", problem)
+        left = [n for n, reason in enumerate(reasons) if reason is None]
+        for n, problem in zip(left, self.known.find([queries[n] for n in left]), strict=True):
+            reasons[n] = ("contaminated", problem) if problem else None
         for n, row in enumerate(rows):
             if reasons[n] is None and (what := incomplete(row["query"], row["answer"], row["finish_reason"])):
                 reasons[n] = ("incomplete", what)
@@ -135,7 +133,7 @@ class SFT(ShuffleStage):
             mixed = self.languages.mixed([queries[n] for n in left], [rows[n]["answer"] for n in left])
             for n, foreign in zip(left, mixed, strict=True):
                 reasons[n] = ("mixed_language", foreign) if foreign else None
-        hashes = string_hashes(pa.array([_folded(query) for query in queries], pa.large_string()))
+        hashes = string_hashes(pa.array([folded(query) for query in queries], pa.large_string()))
         answers = [" ".join((row["answer"] or "").split()) for row in rows]
         answer_hashes = string_hashes(pa.array(answers, pa.large_string()))
         return [
@@ -150,16 +148,6 @@ class SFT(ShuffleStage):
             return row["verdict_reason"] or "not_verified", ""
         blank = not (row["query"] or "").strip() or not (row["answer"] or "").strip()
         return ("empty", "") if blank else None
-
-    def _contaminated(self, queries: list[str], reasons: list[Any]) -> list[tuple[int, str]]:
-        asked = [n for n, reason in enumerate(reasons) if reason is None]
-        words = find_words(texts_of(pa.array([queries[n] for n in asked], pa.large_string())))
-        found = look_up(words, self.index, 0.0)
-        return [
-            (n, f"{self.problems[match[0]].benchmark}: {self.problems[match[0]].id}")
-            for n, match in zip(asked, found, strict=True)
-            if match is not None
-        ]
 
     def _tokens(self, row: dict[str, Any], reason: tuple[str, str] | None) -> dict[str, Any]:
         said = {"id": row["id"], "group": row["strategy"], "tokens": [], "answer_begins": 0}
@@ -259,10 +247,6 @@ def incomplete(query: str, answer: str, finish_reason: str | None) -> str:
     if fence:
         return "a code fence is left open"
     return r"no \boxed{}" if r"\boxed" in query and boxed(final) is None else ""
-
-
-def _folded(query: str) -> str:
-    return " ".join(query.casefold().split())
 
 
 def _routed(unit: Unit) -> pa.Table:

@@ -13,11 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import tokenizers
+from pydantic import Field
 
 from mixtures.chat import Chat, Encoder
+from mixtures.known_problems import KnownProblems, digests
 from mixtures.tokenizer import open_tokenizer
 from pipeline.errors import RequestError
-from pipeline.stage import MapStage, Outcome, Reason
+from pipeline.stage import MapStage, Outcome, Reason, StageConfig
 
 SCHEMA = pa.schema(
     [
@@ -70,7 +72,7 @@ class Tokens(MapStage):
 
 class AnswerTokens(MapStage):
     """synthetic, answers → tokens, in chat form: those the verifiers passed; the others are dropped with their verdict's
-    reason.
+    reason, or as "contaminated" where the query holds a benchmark's problem.
 
     Group "analysis" for texts about documents, "answers" for answers to queries; all have weight 1.
     """
@@ -82,28 +84,42 @@ class AnswerTokens(MapStage):
     columns = ("verdicts", "answer_verdicts")
     uses = ("tokenizer",)
     reads = ("id", "strategy", "query", "answer")
-    libraries = ("tokenizers",)
+    libraries = ("tokenizers", "numba", "numpy")
     aligned = False
     rows_per_call = 64
     patience = 10.0
     schema = SCHEMA
     groups: ClassVar[dict[str, str]] = {"analyse": "analysis"}  # of a strategy; all others: "answers"
 
+    class Config(StageConfig):
+        benchmarks: list[str] = Field(
+            [], description="files of problems whose queries must not occur, as `decontaminate` reads them"
+        )
+        ngram: int = Field(16, ge=5, description="words in a row that a query may not share with a benchmark")
+
     def check(self, schema: pa.Schema | None) -> None:
         if schema is not None and not {"verdict_passed", "verdict_reason"} <= set(schema.names):
             raise RequestError("it takes verified answers only: put verify before it (and verify_answers)")
 
+    def files(self) -> dict[str, str]:
+        return digests(self.config.benchmarks)
+
     def prepare(self) -> None:
         self.chat = Chat(*_tokenizer(self))
+        self.known = KnownProblems(self.config.benchmarks, self.config.ngram)
 
     def process(self, batch: pa.Table) -> Outcome:
         self.check(batch.schema)
         kept, dropped = [], []
-        for row in batch.to_pylist():
+        rows = batch.to_pylist()
+        known = self.known.find([row["query"] or "" for row in rows])
+        for row, problem in zip(rows, known, strict=True):
             if not row["verdict_passed"]:
                 dropped.append(Reason(row["id"], row["verdict_reason"] or "not_verified"))
             elif not (row["query"] or "").strip() or not (row["answer"] or "").strip():
                 dropped.append(Reason(row["id"], "empty"))
+            elif problem and row["strategy"] != "analyse":  # of these the query holds a document
+                dropped.append(Reason(row["id"], "contaminated", problem))
             else:
                 kept.append(row)
         tokens = [

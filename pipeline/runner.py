@@ -106,6 +106,7 @@ class Runner:
         else:
             execute = self._ledger
         stage.folder = self.folder
+        stage.check(None)
         plan = self._plan(stage, None if earlier is None else set(earlier))
         started = time.monotonic()
         if plan.is_finished() and not (

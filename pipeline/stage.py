@@ -83,6 +83,7 @@ class Stage(abc.ABC):
     Config: ClassVar[type[StageConfig]] = StageConfig
     shape: ClassVar[Literal["map", "expand", "shuffle", "ledger"]]
     folder: str = ""  # of the run; set by the runner. A place to look things up, never part of a result
+    coming: frozenset[str] = frozenset()  # absolute paths that are not there yet, but will be when it runs
 
     def __init__(self, config: StageConfig | None = None) -> None:
         """Cheap: validates and stores. Models and indexes are loaded by `prepare`, in the process that needs them."""
@@ -92,7 +93,10 @@ class Stage(abc.ABC):
         """Load what the work needs (models, indexes). Called once in every worker process before any work."""
 
     def check(self, schema: pa.Schema | None) -> None:  # noqa: B027 - optional hook
-        """Called before anything runs, with the joined input's schema if it is known. Raises `RequestError`."""
+        """Called before anything runs, with the joined input's schema if it is known. Raises `RequestError`.
+
+        For a recipe that is when it is read, and again by the runner. What lies in `coming` need not be there yet.
+        """
 
     def begin(self, table: pa.Table) -> None:  # noqa: B027 - optional hook
         """Called with a whole joined input shard before its batches are processed (map and expand)."""

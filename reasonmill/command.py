@@ -209,7 +209,8 @@ def serve(model: str, port: int, mtp: bool | None, options: tuple[str, ...]) -> 
     "servers",
     multiple=True,
     metavar="URL",
-    help="A running server that MODEL is a name on. May be repeated.",
+    help="A running server that MODEL is a name on. May be repeated. What it has answered under a name is not asked again: "
+    "another model, or the same after more training, needs another name.",
 )
 @click.option("--api-key-env", metavar="NAME", help="Environment variable that holds the server's API key.")
 @click.option(

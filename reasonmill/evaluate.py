@@ -32,7 +32,7 @@ from pipeline.server import context_of, start_servers
 from reasonmill.evaluation_results import collect, show
 from reasonmill.serving import speculation
 from synth import prompts
-from synth.asking import CHAT_TOKENS, drawn_number
+from synth.asking import CHAT_TOKENS, SAMPLING_AS_SAID, drawn_number
 from synth.windows import tokens
 
 NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
@@ -63,7 +63,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Asking:
-    """How they are asked. Nothing but temperature, top_p and seed changes what may be answered."""
+    """How they are asked. Temperature, top_p, seed, prompt and some of vLLM's options change what may be answered."""
 
     temperature: float = 0.6  # as the model card recommends, and the report evaluates
     top_p: float = 0.95
@@ -110,7 +110,7 @@ def evaluate(
     for requests that failed: what was answered is kept then, and the same call asks the rest.
     """
     asking, options, console = asking or Asking(), options or RunOptions(), console or Console()
-    _check(models, benchmarks, asking, k)
+    check(models, benchmarks, asking, k)
     folders = {benchmark.name: storage.join(output, benchmark.name) for benchmark in benchmarks}
     for benchmark in benchmarks:
         _problems(benchmark, folders[benchmark.name], asking, options)
@@ -184,6 +184,8 @@ def parse_gym(text: str, samples: int, max_tokens: int) -> Benchmark:
 
 def suite(name: str, folder: str, only: Sequence[str] = ()) -> list[Benchmark]:
     """The benchmarks of a named suite, each in a file of the folder that is called as it is, with any ending."""
+    if name not in SUITES:
+        raise RequestError(f"suite {name}: expected one of {', '.join(SUITES)}")
     wanted = SUITES[name]
     if unknown := set(only) - set(wanted):
         raise RequestError(f"--only {', '.join(sorted(unknown))}: the suite {name} has {', '.join(wanted)}")
@@ -204,9 +206,8 @@ def suite(name: str, folder: str, only: Sequence[str] = ()) -> list[Benchmark]:
     return found
 
 
-def _check(
-    models: Sequence[Model], benchmarks: Sequence[Benchmark], asking: Asking, k: Sequence[int]
-) -> None:
+def check(models: Sequence[Model], benchmarks: Sequence[Benchmark], asking: Asking, k: Sequence[int]) -> None:
+    """Raises `RequestError` for what can be seen to be wrong before the models are there."""
     if not models:
         raise RequestError("there is no model to evaluate.")
     if not benchmarks:
@@ -233,6 +234,7 @@ def _check(
     for benchmark in benchmarks:
         if benchmark.file is not None and benchmark.file not in KNOWN and not Path(benchmark.file).exists():
             raise RequestError(f"benchmark {benchmark.name}: there is no file {benchmark.file}")
+        _stage(benchmark, asking).check(None)
 
 
 def _value(text: str) -> int | float | bool | str:
@@ -247,7 +249,7 @@ def _value(text: str) -> int | float | bool | str:
 # ---- the line ----
 
 
-def _problems(benchmark: Benchmark, folder: str, asking: Asking, options: RunOptions) -> None:
+def _stage(benchmark: Benchmark, asking: Asking) -> Problems:
     """All problems that can be checked: a benchmark is taken as it is, its kinds, repetitions and references too."""
     source = benchmark.file or next(iter(benchmark.gym))
     config = Problems.Config(
@@ -260,11 +262,14 @@ def _problems(benchmark: Benchmark, folder: str, asking: Asking, options: RunOpt
         duplicate_share=None,
         references=False,
     )
-    stage = Problems(config)
-    stage.check(None)
+    return Problems(config)
+
+
+def _problems(benchmark: Benchmark, folder: str, asking: Asking, options: RunOptions) -> None:
     with Runner(folder, options) as runner:
-        found = runner.run(stage)
+        found = runner.run(_stage(benchmark, asking))
     if not found.kept:
+        source = benchmark.file or next(iter(benchmark.gym))
         why = (
             ", ".join(f"{count:,} {reason}" for reason, count in found.dropped.most_common()) or "it is empty"
         )
@@ -305,6 +310,7 @@ def _asked(
         "top_p": asking.top_p,
         "max_tokens": most,
         "context": max(256, context),
+        "vllm_options": {} if asking.servers else dict(asking.vllm_options),
     }
 
 
@@ -365,7 +371,7 @@ class _Servers:
             log = cache_folder() / "logs" / "vllm-evaluate.log"
             self.console.print(f"starting vLLM for {self.model.name} ({drafting.why}); its log is {log}")
             options = {"max_model_len": self.context, "max_num_seqs": min(256, self.asking.concurrency)}
-            options |= drafting.options | dict(self.asking.vllm_options)
+            options |= SAMPLING_AS_SAID | drafting.options | dict(self.asking.vllm_options)
             self.running = start_servers(folder, options=options, log=log)
         return [server.base_url for server in self.running]
 

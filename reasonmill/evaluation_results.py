@@ -1,9 +1,10 @@
 """What an evaluation came to: OUTPUT/results.json, and the same as a table on the terminal.
 
     models        name, model (folder, known name or a server's), sha256
-    sampling      temperature, top_p, seed
-    benchmarks    name, file (or gym), files' sha256, problems, samples, max_tokens
-    rows          a model on a benchmark: pass_at {"1": [value, low, high], …}, decided, shares, mean tokens
+    sampling      temperature, top_p, seed, those of vLLM's options that may change an answer
+    benchmarks    name, file (or gym), files' sha256, problems, left_out (reason → how many), samples, max_tokens
+    rows          a model on a benchmark: pass_at {"1": [value, low, high], …}, decided, shares, mean tokens, max_tokens
+                  (less than the benchmark's where the model's context is too small)
     differences   of pass@1 to the first model, on the same problems: [value, low, high]
 
 An answer that a server refused (its problem does not fit the context) has not passed; `unanswered` counts these.
@@ -22,6 +23,7 @@ from rich.table import Table
 
 from pipeline import storage, view
 from pipeline.dataset import Dataset
+from synth.asking import decisive
 from training.evaluation import paired_difference, pass_at_k, score
 
 if TYPE_CHECKING:
@@ -59,13 +61,15 @@ def collect(
                     "difference": list(found),
                 }
             )
+        manifest = Dataset.open(storage.join(folder, "problems")).manifest
         told.append(
             {
                 "name": benchmark.name,
                 "file": benchmark.file,
                 "gym": benchmark.gym,
-                "sha256": Dataset.open(storage.join(folder, "problems")).manifest["files"],
+                "sha256": manifest["files"],
                 "problems": len(problems),
+                "left_out": manifest["counts"]["dropped"],
                 "samples": benchmark.samples,
                 "max_tokens": benchmark.max_tokens,
             }
@@ -73,7 +77,12 @@ def collect(
     return {
         "version": 1,
         "models": [{"name": m.name, "model": m.model, "sha256": m.sha256} for m in models],
-        "sampling": {"temperature": asking.temperature, "top_p": asking.top_p, "seed": asking.seed},
+        "sampling": {
+            "temperature": asking.temperature,
+            "top_p": asking.top_p,
+            "seed": asking.seed,
+            "vllm_options": {} if asking.servers else decisive(asking.vllm_options),
+        },
         "benchmarks": told,
         "rows": rows,
         "differences": differences,
@@ -88,11 +97,11 @@ def _row(
     shape = (len(problems), benchmark.samples)
     passed_PN, cut_PN, tokens_PN = np.zeros(shape), np.zeros(shape), np.full(shape, math.nan)
     answered = database.execute(
-        """SELECT problem_id, sample, rollout_verdict, finish_reason = 'length', completion_tokens
+        """SELECT problem_id, sample, rollout_verdict, finish_reason = 'length', completion_tokens, max_tokens
            FROM rollouts JOIN rollout_verdicts USING (id) WHERE model = ?""",
         [model.name],
     ).fetchall()
-    for problem, sample, verdict, cut, tokens in answered:
+    for problem, sample, verdict, cut, tokens, _ in answered:
         p, n = place[problem], sample
         passed_PN[p, n], cut_PN[p, n], tokens_PN[p, n] = PASSED.get(verdict, math.nan), cut, tokens
     names_PN = np.repeat(np.arange(len(problems)), benchmark.samples)
@@ -109,6 +118,7 @@ def _row(
         "truncated": found.truncated,
         "unanswered": found.samples - len(answered),
         "tokens": None if math.isnan(found.tokens) else found.tokens,
+        "max_tokens": max((most for *_, most in answered), default=None),
     }
     return row, pass_at_k([benchmark.samples] * len(problems), np.nan_to_num(passed_PN).sum(1), 1)
 
@@ -134,6 +144,15 @@ def show(results: dict[str, Any], console: Console) -> None:
                 "–" if row["tokens"] is None else f"{row['tokens']:,.0f}",
             )
         console.print(table)
+    for benchmark in results["benchmarks"]:
+        if left_out := benchmark["left_out"]:
+            reasons = ", ".join(f"{reason} {count:,}" for reason, count in left_out.items())
+            console.print(
+                f"{benchmark['name']}: {sum(left_out.values()):,} problems are left out and in no number above, because "
+                f"answers to them cannot be checked: {reasons}",
+                style="yellow",
+                markup=False,
+            )
     console.print("pass@1 with its 95 % interval, clustered by problem; an undecided answer has not passed.")
     if results["differences"]:
         table = _table("model", "benchmark", f"minus {results['models'][0]['name']}, on the same problems")

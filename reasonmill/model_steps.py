@@ -6,7 +6,8 @@ checkpoint; one that was begun from another mixture, model or schedule is set as
 
 The key of a training holds the recipe's decisions and its data, and deliberately not the trainer's code: a
 better log line must not throw away weeks of training. Who changes what it computes trains again with `--restart`. Nor
-does it hold what only rounds sums differently: ranks, threads, micro-batches, versions of libraries.
+does it hold what only rounds sums differently: ranks, threads, versions of libraries; of pre-training and RL micro-batches
+as well.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console
@@ -32,6 +33,9 @@ from pipeline.server import devices, gpus
 from pipeline.stage import source_digest
 from training.rl.settings import RLSettings
 from training.settings import Settings, SFTSettings
+
+if TYPE_CHECKING:
+    from reasonmill.evaluate import Asking, Benchmark
 
 KEEPER = Path(storage.__file__).with_name("keeper.py")
 GRACE = 600.0  # seconds a stopped training has to write its checkpoint
@@ -68,6 +72,12 @@ class Evaluate(BaseModel):
         description="name → model folder, below the run's folder or anywhere",
     )
     benchmarks: list[str] = Field([], description="NAME=FILE[:COUNT], problem sets in a published format")
+    suite: str | None = Field(
+        None,
+        description="mimo: the benchmarks of MiMo-7B's report, each with its own samples and longest answer",
+    )
+    data: str = Field("benchmarks", description="folder with the files of the suite")
+    only: list[str] = Field([], description="of the suite only these")
     gym: list[str] = Field([], description="DATASET:option=value,…, tasks that reasoning-gym draws")
     samples: int = Field(1, gt=0, description="answers to each problem")
     k: list[int] = Field([], description="also pass@k")
@@ -78,6 +88,33 @@ class Evaluate(BaseModel):
         None, description="words around every problem: bare, brief, maths …; default: what its kind asks for"
     )
     vllm_options: dict[str, Any] = Field({}, description="of the vLLM that is started for each model")
+
+
+def evaluated(options: Evaluate) -> tuple[list[Benchmark], Asking]:
+    """What models are asked, and how. Raises `RequestError`."""
+    from reasonmill import evaluate as evaluation
+
+    parse = (options.samples, options.max_tokens)
+    benchmarks = [evaluation.parse_benchmark(text, *parse) for text in options.benchmarks]
+    benchmarks += [evaluation.parse_gym(text, *parse) for text in options.gym]
+    if options.suite is not None:
+        benchmarks += evaluation.suite(options.suite, options.data, options.only)
+    asking = evaluation.Asking(
+        temperature=options.temperature,
+        top_p=options.top_p,
+        prompt=options.prompt,
+        vllm_options=options.vllm_options,
+    )
+    return benchmarks, asking
+
+
+def check_evaluation(options: Evaluate) -> None:
+    """Whether it can be done once the models are there. Raises `RequestError`."""
+    from reasonmill import evaluate as evaluation
+
+    benchmarks, asking = evaluated(options)
+    models = [evaluation.Model(name, model) for name, model in options.models.items()]
+    evaluation.check(models, benchmarks, asking, options.k)
 
 
 class ModelSteps:
@@ -128,7 +165,9 @@ class ModelSteps:
         folder, options = Path(settings.output).absolute(), ["--section", settings.section]
 
         def told(log: dict[str, Any]) -> str:
-            return f"{log['iterations']:,} iterations, {log['tokens']:,} tokens trained on → {folder / 'model'}"
+            return (
+                f"{log['iterations']:,} iterations, {log['tokens']:,} tokens trained on → {folder / 'model'}"
+            )
 
         return self._train(settings.section, key, "training.rl", options, folder, recipe, launch, told)
 
@@ -138,21 +177,13 @@ class ModelSteps:
 
         folders = {name: self._place(model) for name, model in options.models.items()}
         models = [evaluation.parse_model(f"{name}={folder}", ()) for name, folder in folders.items()]
-        parse = (options.samples, options.max_tokens)
-        benchmarks = [evaluation.parse_benchmark(text, *parse) for text in options.benchmarks]
-        benchmarks += [evaluation.parse_gym(text, *parse) for text in options.gym]
+        benchmarks, asking = evaluated(options)
         files = {b.file: sha256_of(b.file) for b in benchmarks if b.file is not None}
         sources = source_digest("reasonmill.evaluate")
         key = _key(options.model_dump(), [model.sha256 for model in models], files, sources)
         target = self.folder / "evaluation"
 
         def work() -> str:
-            asking = evaluation.Asking(
-                temperature=options.temperature,
-                top_p=options.top_p,
-                prompt=options.prompt,
-                vllm_options=options.vllm_options,
-            )
             results = evaluation.evaluate(
                 models, benchmarks, str(target), asking, k=options.k, console=self.console
             )
@@ -263,7 +294,8 @@ class ModelSteps:
             self._launch(name, [*command, "-m", module, *said])
             return told(storage.read_json(str(folder / "run.json")))
 
-        return self._step(name, key, folder / "run.json", work)
+        models = [] if name == "pretrain" else [folder / "model" / "config.json"]
+        return self._step(name, key, folder / "run.json", work, models)
 
     def _place(self, model: str) -> Path:
         """A model's folder; a relative path is below the run's folder if it is there."""
@@ -278,9 +310,13 @@ class ModelSteps:
             )
         return sha256_of(model)
 
-    def _step(self, name: str, key: str, result: Path, work: Callable[[], str]) -> bool:
+    def _step(
+        self, name: str, key: str, result: Path, work: Callable[[], str], needed: Sequence[Path] = ()
+    ) -> bool:
+        """needed: files besides the result that must be there, or the work is done again."""
         before = self.steps.get(name, {})
-        if before.get("key") == key and result.exists() and before.get("result") == _digest_of(result):
+        there = result.exists() and all(path.exists() for path in needed)
+        if before.get("key") == key and there and before.get("result") == _digest_of(result):
             self.console.print(f"{name:<14} {before['line']}  finished before")
             return False
         self._remember(name, {"key": key})

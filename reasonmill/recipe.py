@@ -31,7 +31,7 @@ import re
 import reprlib
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,10 +43,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pipeline import storage
 from pipeline.dataset import finished
 from pipeline.errors import RequestError
+from pipeline.models import FOLDERS
 from pipeline.runner import RunOptions
 from pipeline.sources import Source
 from pipeline.stage import Stage
-from reasonmill.model_steps import Check, Evaluate, Export
+from reasonmill.model_steps import Check, Evaluate, Export, check_evaluation
 from reasonmill.stages import STAGES, stage_class
 from training.rl.settings import RLSettings
 from training.rl.settings import parse_settings as parse_rl_settings
@@ -116,7 +117,8 @@ class _RecipeFile(BaseModel):
     stages: dict[str, dict[str, Any] | None] = Field(min_length=1)
     pretrain: dict[str, Any] | None = Field(None, description="what training.pretrain reads")
     launch: list[str] | None = Field(
-        None, description="arguments of `accelerate launch`; default: all devices of this machine"
+        None,
+        description="arguments of `accelerate launch` for every training; default: all devices of this machine",
     )
     export: Export | None = Field(None, description="make a Hugging Face folder of the last checkpoint")
     check: Check | None = Field(None, description="compare the export with stock vLLM")
@@ -130,7 +132,7 @@ class _RecipeFile(BaseModel):
     evaluate: Evaluate | None = Field(None, description="how often the models of this run are right")
     report: bool = Field(False, description="write report.html at the end")
 
-    @field_validator("export", "check", "sft", mode="before")
+    @field_validator("export", "check", "sft", *RL_SECTIONS, "evaluate", mode="before")
     @classmethod
     def _named_is_wanted(cls, value: Any) -> Any:
         return {} if value is None else value  # as with stages: `export:` alone takes the defaults
@@ -256,8 +258,8 @@ def load_recipe(path: str, changes: dict[str, Any] | None = None) -> Recipe:
                 ):  # a user's own stage may be used several times, under the recipe's names
                     built[-1].name = built[-1].output = name  # type: ignore[misc]
                 if not mistakes:  # a stage that could not be made would be missed by the ones after it
-                    # What models of this run are asked is checked when they are there.
-                    _check_place([*before, *built], recipe.output, check=section == "stages")
+                    coming = _models_made(recipe, ["export", "sft"]) if section == "rl_data" else {}
+                    _check_place([*before, *built], recipe.output, coming)
             except ValidationError as error:
                 mistakes.extend(say(error, (section, name), cls.Config))
             except RequestError as error:
@@ -282,13 +284,16 @@ def load_recipe(path: str, changes: dict[str, Any] | None = None) -> Recipe:
                 content["sft"] = recipe.sft
                 sft = parse_sft_settings(content)
             else:
+                content[section] = getattr(recipe, section)
                 rl[section] = parse_rl_settings(content, section)
         except RequestError as error:
             mistake(error, section)
-    try:
-        _check_steps(recipe, settings, stages)
-    except RequestError as error:
-        mistake(error)
+    if not mistakes:
+        try:
+            _check_steps(recipe, settings, stages)
+            _check_inputs(recipe, sft, rl, [*stages, *rl_data])
+        except RequestError as error:
+            mistake(error)
     if mistakes:
         raise RequestError("\n".join(mistakes))
     return Recipe(
@@ -312,8 +317,11 @@ def _check_steps(recipe: _RecipeFile, settings: Settings | None, stages: list[St
         raise RequestError("check: it compares the exported model; add `export: {}`")
     if recipe.export and recipe.pretrain is None:
         raise RequestError("export: it needs a model; add `pretrain`, as in recipes/demo.yaml")
-    if recipe.launch is not None and recipe.pretrain is None:
-        raise RequestError("launch: it says how `pretrain` is started; add `pretrain`, or remove it")
+    trainings = ("pretrain", "sft", *RL_SECTIONS)
+    if recipe.launch is not None and all(getattr(recipe, name) is None for name in trainings):
+        raise RequestError(
+            f"launch: it says how trainings are started; add one ({', '.join(trainings)}), or remove it"
+        )
     if settings is not None and not storage.is_local(recipe.output):
         raise RequestError(
             f"output = {recipe.output!r}: training writes checkpoints, which needs a local or mounted folder; take "
@@ -334,10 +342,55 @@ def _check_steps(recipe: _RecipeFile, settings: Settings | None, stages: list[St
             )
 
 
-def _check_place(stages: list[Stage], output: str, check: bool = True) -> None:
+def _models_made(recipe: _RecipeFile, steps: Iterable[str]) -> dict[str, str]:
+    """Model folders, as absolute paths, that those of these steps write which the recipe has; and the steps."""
+    wanted = [step for step in steps if getattr(recipe, step) is not None]
+    folders = {step: f"{step.replace('_', '-')}/model" if step != "export" else "model" for step in wanted}
+    return {str(Path(recipe.output, folder).absolute()): step for step, folder in folders.items()}
+
+
+def _check_inputs(
+    recipe: _RecipeFile, sft: SFTSettings | None, rl: dict[str, RLSettings], stages: list[Stage]
+) -> None:
+    """Whether datasets and models that trainings and the evaluation need are there, or made before."""
+    written = {str(Path(recipe.output, stage.output).absolute()) for stage in stages}
+    order = ["export", "sft", *rl]
+    made = _models_made(recipe, order)
+
+    def dataset(field: str, folder: str, remedy: str) -> None:
+        if str(Path(folder).absolute()) not in written and not finished(folder):
+            raise RequestError(f"{field}: there is no dataset {folder}, and no stage writes it; {remedy}")
+
+    def model(field: str, folder: str, before: list[str]) -> None:
+        path = Path(folder).absolute()
+        if made.get(str(path)) not in before and not (path / "config.json").is_file():
+            raise RequestError(
+                f"{field}: there is no model in {folder}, and no step before makes it; put that step into the recipe, or "
+                "name another folder"
+            )
+
+    if sft is not None:
+        dataset("sft", storage.join(sft.data, "sft_mixture"), "put `sft` into `stages`")
+        model("sft.model", sft.model, ["export"])
+    for section, settings in rl.items():
+        dataset(f"{section}.problems", settings.problems, "put `difficulty` into `rl_data`, or name another")
+        model(f"{section}.model", settings.model, order[: order.index(section)])
+    if recipe.evaluate is not None:
+        try:
+            check_evaluation(recipe.evaluate)
+        except RequestError as error:
+            raise RequestError(f"evaluate: {error}") from None
+        for name, folder in recipe.evaluate.models.items():
+            below = Path(recipe.output, folder).absolute()
+            here = str(below) in made or below.exists()
+            if folder not in FOLDERS:
+                model(f"evaluate.models.{name}", str(below) if here else folder, order)
+
+
+def _check_place(stages: list[Stage], output: str, coming: Iterable[str]) -> None:
     """Whether the last of the stages can stand where it stands: its input is there, and what it says is still heard.
 
-    check: and whether the stage itself finds nothing wrong."""
+    And whether the stage itself finds nothing wrong. coming: model folders that will be made."""
     *before, stage = stages
     if (
         "/" in stage.output
@@ -373,13 +426,12 @@ def _check_place(stages: list[Stage], output: str, check: bool = True) -> None:
             if source in earlier.input and (described or earlier.output == stage.selected_by):
                 columns += [column for column in earlier.schema if column.name != "id"]
         schema = pa.schema([column.with_nullable(True) for column in columns])
-    if not check:
-        return
     stage.folder = output  # a ledger whose questions are all answered needs no model
+    stage.coming = frozenset(coming)
     try:
         stage.check(schema)
     finally:
-        stage.folder = ""
+        stage.folder, stage.coming = "", frozenset()
 
 
 def _listed_sources(path: str, line: int, listing: str) -> Any:

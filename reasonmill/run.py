@@ -7,7 +7,9 @@ import time
 from rich.console import Console
 
 from pipeline import storage
+from pipeline.errors import RequestError
 from pipeline.runner import Runner, RunOptions, Summary
+from pipeline.server import devices
 from pipeline.sources import list_sources
 from pipeline.stage import Stage
 from reasonmill.model_steps import ModelSteps
@@ -19,8 +21,9 @@ def run_recipe(recipe: Recipe, options: RunOptions, *, until: str | None = None)
     console = Console(quiet=options.quiet, highlight=False, soft_wrap=True)
     started = time.monotonic()
     summaries = []
-    for stage in recipe.stages:
+    for stage in (*recipe.stages, *recipe.rl_data):
         stage.key()  # a missing model or benchmark is said before anything is paid for
+    _check_servers(recipe, until)
     trainings = {"pretrain": recipe.pretrain, "sft": recipe.sft, **recipe.rl}
     for section, settings in trainings.items():
         if settings is not None:
@@ -45,6 +48,26 @@ def run_recipe(recipe: Recipe, options: RunOptions, *, until: str | None = None)
     work = f"{ran:,} units of work" if ran else "nothing to do: everything is finished and unchanged"
     console.print(f"[bold]{recipe.name}[/] finished in {time.monotonic() - started:.1f} s, {work}")
     return summaries
+
+
+def _check_servers(recipe: Recipe, until: str | None) -> None:
+    """Whether this machine can serve the models that it trains, said before they are trained."""
+    steps = recipe.steps()
+    if until in {stage.name for stage in recipe.stages}:
+        return
+    done = {"evaluate": "evaluation/results.json", "rollouts": "rollouts/manifest.json"}
+    rollouts = (stage for stage in recipe.rl_data if stage.name == "rollouts")
+    asking = {s.name for s in rollouts if any(model.server is None for model in s.config.models)} | {
+        "evaluate"
+    }
+    for number, name in enumerate(steps[: steps.index(until) + 1] if until in steps else steps):
+        if name not in asking or storage.exists(storage.join(recipe.output, done[name])):
+            continue
+        try:
+            devices()
+        except RequestError as error:
+            before = f" Or stop before it: --until {steps[number - 1]}" if number else ""
+            raise RequestError(f"{name}: it starts vLLM for models of this run: {error}{before}") from None
 
 
 def _run_steps(

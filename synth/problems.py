@@ -2,6 +2,7 @@ r"""Problems whose answers can be checked: tasks that reasoning-gym draws, and s
 
 Each becomes a `Question`: what is asked, and the `check` that `verify` later runs on the answer:
     {"kind": "math", "answer": "42"}
+    {"kind": "choice", "answer": "B"}
     {"kind": "reasoning_gym", "dataset": "gcd", "entry": {…}}
     {"kind": "code", "tests": […], …}    what `synth.verify.task.Task` keeps
 """
@@ -30,6 +31,7 @@ from synth.verify.reference import Reference
 from synth.verify.task import Stdio, Task
 
 log = logging.getLogger("synth")
+LETTERS = list("ABCDEFGHIJ")  # options that a check of kind "choice" knows
 
 
 @dataclass(frozen=True)
@@ -110,17 +112,17 @@ def from_file(file: str, count: int | None, seed: int, check_references: bool = 
     drawn = sorted(found, key=lambda pair: hashlib.sha256(f"{seed}\0{pair[1].id}".encode()).digest())
     count = len(drawn) if count is None else count
     if not check_references:
-        return [question for _, question in drawn[:count]]
+        return [asked for _, asked in drawn[:count]]
     kept: list[Question] = []
     refused: list[Reference] = []
     states = _States(file)
     while len(kept) < count and drawn:
         batch, drawn = drawn[: count - len(kept)], drawn[count - len(kept) :]
-        for (_, question), state in zip(batch, states.of([problem for problem, _ in batch]), strict=True):
+        for (_, asked), state in zip(batch, states.of([problem for problem, _ in batch]), strict=True):
             if state is not None and state.state == "refused":
                 refused.append(state)
             else:
-                kept.append(question)
+                kept.append(asked)
     if refused:
         some = ", ".join(f"{state.problem_id} ({state.reason})" for state in refused[:5])
         log.warning(
@@ -169,7 +171,8 @@ def question(problem: Problem) -> Question | None:
     check: dict[str, Any]
     if problem.kind in ("math", "multiple_choice") and problem.answer is not None:
         prompt = "maths" if problem.kind == "math" else "choice"
-        check = {"kind": "math", "answer": problem.answer}
+        lettered = problem.kind == "multiple_choice" and problem.answer in LETTERS
+        check = {"kind": "choice" if lettered else "math", "answer": problem.answer}
     elif problem.kind == "code" and problem.tests:
         task = Task.of(problem)
         if all(isinstance(test, Stdio) for test in task.tests):

@@ -30,7 +30,7 @@ from pipeline.errors import RequestError
 from pipeline.models import sha256_of
 from pipeline.stage import LedgerStage, StageConfig
 from synth import problems, prompts
-from synth.asking import CHAT_TOKENS, AskedModel, drawn_number, text_of
+from synth.asking import CHAT_TOKENS, AskedModel, VLLMOptions, drawn_number, text_of
 from synth.windows import tokens, window
 
 log = logging.getLogger("synth")
@@ -83,9 +83,8 @@ class Synth(LedgerStage):
         api_key_env: str | None = Field(
             None, exclude=True, description="Environment variable that holds the server's API key"
         )
-        vllm_options: dict[str, Any] = Field(
+        vllm_options: VLLMOptions = Field(
             {},
-            exclude=True,
             description="Options of the vLLM that is started here, e.g. {tensor_parallel_size: 2}",
         )
         concurrency: int = Field(
@@ -178,7 +177,7 @@ class Synth(LedgerStage):
         self.concurrency = self.config.concurrency
         self._best: list[tuple[float, str, str]] = []  # score, id, text of the documents to analyse, a heap
         self._asked = AskedModel(
-            self.name,
+            self,
             self.config.model,
             server=self.config.server,
             api_key_env=self.config.api_key_env,
@@ -227,6 +226,7 @@ class Synth(LedgerStage):
         return ()
 
     def own_requests(self) -> Iterable[dict[str, Any]]:
+        self._identity = self._asked.identity
         kinds = [list(self._analyses()), *map(list, self._solutions()), list(self._compositions())]
         self._best = []
         # The n-th of N requests stands at n/N, so that any beginning of the list has every kind in proportion.
@@ -324,8 +324,9 @@ class Synth(LedgerStage):
         sample: int = 0,
         cut: bool = False,
     ) -> dict[str, Any]:
-        name, sha256 = self._asked.identity
+        name, sha256 = self._identity
         return self._asked.tight(messages, max_tokens) | {
+            **self._asked.options(),
             "strategy": strategy,
             "source_id": source_id,
             "model": name,

@@ -1,9 +1,14 @@
 """Recipes: what is right runs, what is wrong is one sentence with file, line, field, value and remedy."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from pipeline.errors import RequestError
+from reasonmill import run
 from reasonmill.command import cli
+from reasonmill.model_steps import evaluated
 from reasonmill.recipe import load_recipe, parse_size
 
 GOOD = """name: small
@@ -168,6 +173,127 @@ def test_a_mistake_in_what_follows_the_stages_is_one_sentence_too(tmp_path, old,
         load_recipe(write(tmp_path, text.replace(old, new, 1)))
     assert expected in str(error.value) and len(str(error.value).splitlines()) == 1
     assert len(str(error.value)) < 400
+
+
+LEARNING = """name: learning
+output: {run}
+sources:
+  - {{name: pages, path: pages}}
+stages:
+  read:
+  extract:
+  policy:
+  tokenizer: {{vocabulary: 300}}
+  answer_files: {{files: [{sums}]}}
+  answers:
+  verify_answers:
+  sft: {{context: 64, benchmarks: [{sums}]}}
+launch: [--cpu]
+sft: {{model: {base}}}
+rl_data:
+  problems:
+    sets: {{{sums}: 5}}
+  rollouts:
+    models: [{{name: sft, role: sft, model: sft/model, max_tokens: 64, context: 512}}]
+  rollout_verdicts:
+  difficulty:
+rl: {{iterations: 1}}
+evaluate:
+  models: {{Base: {base}, RL: rl/model}}
+  benchmarks: [sums={sums}]
+  samples: 4
+"""
+
+
+@pytest.fixture
+def learning(tmp_path):
+    """A recipe that fine-tunes a given model; its files are there."""
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "config.json").write_text("{}")
+    row = {"id": "a", "query": "1 + 1?", "problem": "1 + 1?", "answer": "2"}
+    (tmp_path / "sums.jsonl").write_text(json.dumps(row) + "\n")
+    places = {"run": tmp_path / "run", "base": tmp_path / "base", "sums": tmp_path / "sums.jsonl"}
+    return LEARNING.format(**places)
+
+
+def test_trainings_without_pre_training_are_launched_as_said(tmp_path, learning):
+    recipe = load_recipe(write(tmp_path, learning))
+    assert recipe.launch == ["--cpu"]
+    stages = ["problems", "rollouts", "rollout_verdicts", "difficulty"]
+    assert recipe.steps() == ["sft", *stages, "rl", "evaluate"]
+    only = learning[: learning.index("sft: {model")]
+    with pytest.raises(RequestError, match="launch: it says how trainings are started; add one"):
+        load_recipe(write(tmp_path, only))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"rl_data.problems.sets": {"nowhere.jsonl": None}}, ":17: rl_data.problems: nowhere.jsonl: no such file"),
+        ({"rl_data.problems.check": {"sum": "digits"}}, "rl_data.problems: check: sum is neither in `sets`"),
+        ({"rl_data.rollouts.models": []}, ":19: rl_data.rollouts: rollouts: nobody is there to answer"),
+        ({"rl_data.rollouts.models.0.max_tokens": 500}, "rl_data.rollouts: models: sft: max_tokens (500) leaves"),
+        ({"rl_data.rollouts.models.0.model": "sft/modell"}, "rl_data.rollouts: sft/modell: no such folder"),
+        ({"evaluate.benchmarks": ["sums=nowhere.jsonl"]}, ":24: evaluate: benchmark sums: there is no file nowhere"),
+        ({"evaluate.benchmarks": ["nowhere.jsonl"]}, "write NAME=FILE"),
+        ({"evaluate.gym": ["chain_som"]}, "no dataset chain_som"),
+        ({"evaluate.prompt": "bear"}, "expected one of bare, brief"),
+        ({"evaluate.k": [8]}, "pass@8 needs as many samples"),
+        ({"evaluate.models.RL": "rl/modell"}, ":25: evaluate.models.RL: there is no model in rl/modell"),
+        ({"evaluate": None}, "evaluate: there is nothing to evaluate on"),
+        ({"rl": None}, "rl.iterations: this field is needed"),
+        ({"rl.problems": "elsewhere"}, ":23: rl.problems: there is no dataset elsewhere"),
+        ({"rl_zero": {"iterations": 1}}, "rl_zero.model: there is no model in"),
+        ({"sft.model": "nowhere"}, ":15: sft.model: there is no model in nowhere"),
+        ({"sft.data": "elsewhere"}, "sft: there is no dataset elsewhere/sft_mixture"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_what_follows_a_training_is_told_before_it(tmp_path, learning, changes, expected):
+    with pytest.raises(RequestError) as error:
+        load_recipe(write(tmp_path, learning), changes)
+    assert expected in str(error.value)
+
+
+def test_a_machine_without_vllm_is_told_before_anything_is_trained(tmp_path, learning, monkeypatch):
+    def missing():
+        raise RequestError("vLLM is not installed.")
+
+    monkeypatch.setattr(run, "devices", missing)
+    recipe = load_recipe(write(tmp_path, learning))
+    with pytest.raises(RequestError, match=r"rollouts: .*vLLM is not installed\..*--until problems"):
+        run.run_recipe(recipe, recipe.running.options(quiet=True))
+    assert not (tmp_path / "run").exists()
+    for until in ("policy", "problems"):
+        run._check_servers(recipe, until)
+    served = {"rl_data.rollouts.models.0.server": "http://gpu:8000/v1"}
+    with pytest.raises(RequestError, match=r"evaluate: .*--until rl"):
+        run._check_servers(load_recipe(write(tmp_path, learning), served), None)
+
+
+def test_the_real_recipe_is_right_once_its_files_are_there(tmp_path, monkeypatch):
+    recipes = Path(__file__).parents[1] / "recipes"
+    (tmp_path / "recipes").symlink_to(recipes)
+    suite = ["math500", "aime2024", "aime2025", "livecodebench_v5", "livecodebench_v6"]
+    suite += ["gpqa_diamond", "supergpqa", "mmlu_pro"]
+    row = {"id": "a", "problem": "What is 1 + 1?", "query": "What is 1 + 1?", "answer": "2"}
+    for name in (*(f"benchmarks/{name}" for name in suite), "problems/maths", "problems/code", "answers/a"):
+        path = tmp_path / "data" / f"{name}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(row | {"id": name}) + "\n")
+    (tmp_path / "data" / "queries.yaml").write_text("one: Write a poem.\n")
+    (tmp_path / "data" / "tokenizer.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    recipe = load_recipe("recipes/mimo-7b.yaml")
+    for stage in (*recipe.stages, *recipe.rl_data):
+        stage.key()
+    assert "--use_fsdp" in recipe.launch
+    benchmarks, _ = evaluated(recipe.evaluate)
+    assert [benchmark.name for benchmark in benchmarks] == suite
+    assert {b.name: b.samples for b in benchmarks}["aime2024"] == 32
+    guarded = {b.file for b in benchmarks}  # what is evaluated is kept out of all that is trained on
+    where = [*recipe.stages, *recipe.rl_data]
+    names = ("decontaminate", "answer_tokens", "sft", "problems")
+    assert [set(s.config.benchmarks) for s in where if s.name in names] == [guarded] * 4
 
 
 def test_training_beside_a_store_is_refused_before_anything_runs(tmp_path):

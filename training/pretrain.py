@@ -1,9 +1,9 @@
 """Pre-training on the packed mixture, by a schedule in token milestones. (`training.sft` uses the same loop.)
 
     accelerate launch --cpu --num_processes 1 -m training.pretrain --config recipes/demo.yaml
-    torchrun --nproc-per-node 8 -m training.pretrain --config recipes/mimo-7b.yaml      # several devices, DDP
+    torchrun --nproc-per-node 8 -m training.pretrain --config recipes/demo.yaml      # several devices, each with the model
     accelerate launch --use_fsdp --fsdp_version 2 --fsdp_auto_wrap_policy TRANSFORMER_BASED_WRAP \\
-        --fsdp_transformer_layer_cls_to_wrap Block,MTPBlock -m training.pretrain --config recipes/mimo-7b.yaml
+        -m training.pretrain --config recipes/mimo-7b.yaml      # they share it: 125 GB with gradients and AdamW
 
 Read `train` from top to bottom: it is all there is. What one may want to know before:
 

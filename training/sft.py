@@ -1,7 +1,8 @@
 """Supervised fine-tuning: answers to queries, packed by the stage `sft`, on top of a model folder.
 
     accelerate launch --cpu --num_processes 1 -m training.sft --config recipes/demo.yaml
-    torchrun --nproc-per-node 8 -m training.sft --config recipes/mimo-7b.yaml
+    accelerate launch --use_fsdp --fsdp_version 2 --fsdp_auto_wrap_policy TRANSFORMER_BASED_WRAP \\
+        -m training.sft --config recipes/mimo-7b.yaml
 
 MiMo-7B's (report, §3.1): constant learning rate 3e-5, 128 sequences of 32,768 tokens a step; MTP blocks are trained as
 well. The loop is pre-training's (`training.pretrain.train`): the same sums over ranks, the same resuming. Three things

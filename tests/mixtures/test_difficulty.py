@@ -44,6 +44,7 @@ def counts(strong="", sft="", passes=None):
         ("rrrr", "r" * 15 + "w", "reasoning_gym", None, "too_easy"),
         ("rrrr", "r" * 15 + "w", "code", "passed", None),
         ("rrrr", "r" * 16, "code", "passed", "too_easy"),
+        ("rrrr", "r" * 15 + "u", "code", "passed", None),  # of code all must be right
         ("wwww", "wwww", "code", "passed", None),  # its own solution says that it can be solved
         ("wwww", "wwww", "code", "no_solution", "no_test_passed"),
         ("wwww", "wwww", "code", "undecided", "no_test_passed"),
@@ -149,7 +150,8 @@ def test_from_rollouts_to_problems_worth_training_on(tmp_path):
         [None],
         [0],
     )
-    assert {row["note"] for row in kept.values()} == {None}
+    silent = kept.pop("silent")["note"]
+    assert silent == "strong: no rollouts; sft: no rollouts" and {r["note"] for r in kept.values()} == {None}
 
 
 @needs_sandbox

@@ -4,19 +4,22 @@ import gzip
 import json
 import random
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 from small_runs import reasons_of, rows_of
 
-from mixtures import problem_rules
+from mixtures import problem_rules, problems
 from mixtures.problems import Problems
 from pipeline.errors import RequestError
 from pipeline.ledger import request_id
 from pipeline.problems import load
 from pipeline.runner import Runner, RunOptions
+from reasonmill.evaluate import Asking, Benchmark, _stage
 from synth.verify.check import Checker, parts
 from synth.verify.isolation import sandbox
+from synth.verify.reference import Reference
 from synth.verify.task import Task
 
 needs_sandbox = pytest.mark.skipif(sandbox.unavailable() is not None, reason="nothing isolates programs here")
@@ -186,7 +189,53 @@ def test_drawn_tasks_and_digits(tmp_path):
                 assert checker.check(answer, check, "stop", every_test=True).passes == (True,)
 
 
-def test_wrong_requests_say_what_to_do(sets):
+@needs_sandbox
+def test_what_a_reference_check_depends_on_is_checked_again(sets, tmp_path, monkeypatch):
+    file = tmp_path / "mbpp.jsonl"
+    shutil.copy(sets / "mbpp.jsonl", file)
+    config = {"sets": {str(file): None}}
+    before = asked(**config)
+    file.write_text(
+        file.read_text().replace("def triple(n):\\n    return 2 * n", "def triple(n):\\n    return 3 * n")
+    )
+    after = asked(**config)
+    changed = [b["problem_id"] for a, b in zip(before, after, strict=True) if a != b]
+    assert changed == ["mbpp/broken"]
+    with monkeypatch.context() as patch:  # another judge may say something else of every solution
+        patch.setattr(problems, "source_digest", lambda module: "repaired")
+        assert all(a != b for a, b in zip(after, asked(**config), strict=True))
+
+    failing = Reference("", "undecided", "sandbox_failed", detail="out of memory")
+    with monkeypatch.context() as patch:
+        patch.setattr(problems.reference, "check", lambda problem: failing)
+        summary = run(tmp_path / "run", **config)
+        assert (summary.kept, summary.failed.total()) == (0, 2)
+    assert run(tmp_path / "run", **config).kept == 2
+    assert {row["reference"] for row in rows_of(tmp_path / "run", "problems")} == {"passed"}
+
+
+def test_copies_of_short_and_of_drawn_problems_are_found(tmp_path):
+    short = [r"Simplify $\sqrt{242}$.", r"Evaluate $\log_264$.", r"Compute $\dbinom{31}{28}$."]
+    assert problem_rules.contaminated(short, short, 10, 0.25) == [(n, 1.0) for n in range(3)]
+    other = [r"Simplify  $\sqrt{242}$.", r"Simplify $\sqrt{243}$."]
+    assert problem_rules.contaminated(other, short, 10, 0.25) == [(0, 1.0), None]
+
+    gym = {"chain_sum": {"size": 30}}
+    drawn = Problems(Problems.Config(sets={}, gym=gym))
+    assert len(list(drawn.own_requests())) == 30
+    texts = [candidate.row["problem"] for candidate in drawn._candidates.values()]
+    exam = tmp_path / "exam.jsonl"
+    write(exam, [{"id": n, "problem": text, "answer": "0"} for n, text in enumerate(texts[:3])])
+    found = asked(sets={}, gym=gym, benchmarks=[str(exam)])
+    assert [r["drop"] for r in found[:4]] == ["contaminated"] * 3 + [None]
+    # an evaluation draws tasks of its own
+    evaluation = _stage(Benchmark("sums", gym={"chain_sum": {"size": 30}}), Asking())
+    assert len(list(evaluation.own_requests())) == 30
+    again = {candidate.row["problem"] for candidate in evaluation._candidates.values()}
+    assert not again & set(texts)
+
+
+def test_wrong_requests_say_what_to_do(sets, tmp_path):
     for options, message in (
         ({"sets": {}}, "no source is named"),
         ({"sets": {"missing.jsonl": 3}}, "missing.jsonl: no such file"),
@@ -198,6 +247,11 @@ def test_wrong_requests_say_what_to_do(sets):
         stage = Problems(Problems.Config(**({"sets": {str(sets / "maths.jsonl"): 1}} | options)))
         with pytest.raises(RequestError, match=message):
             stage.check(None)
+        with (
+            Runner(tmp_path, RunOptions(workers=1, quiet=True)) as runner,
+            pytest.raises(RequestError, match=message),
+        ):
+            runner.run(stage)
     for gym, message in (
         ({"chain_sum": {"max_term": 2}}, "refuses the options"),
         ({"composite": {"size": 1}}, "no dataset 'composite'"),

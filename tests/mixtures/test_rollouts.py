@@ -7,6 +7,7 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 from small_runs import rows_of, run, write_dataset
 
 from mixtures.problems import SCHEMA
@@ -14,7 +15,10 @@ from mixtures.rollouts import RolloutModel, Rollouts, RolloutVerdicts
 from pipeline.client import ModelClient
 from pipeline.errors import RequestError
 from pipeline.ledger import request_id
+from pipeline.models import sha256_of
 from pipeline.runner import Runner, RunOptions
+from reasonmill import evaluate
+from synth import asking
 from synth.verify.isolation import sandbox
 from synth.verify.task import Call, Task
 
@@ -110,6 +114,64 @@ def test_where_it_is_asked_is_no_part_of_the_question(tmp_path):
     assert len(keys) == 1
 
 
+def test_what_changes_answers_is_part_of_the_question(tmp_path):
+    """Of vLLM's options those that do, and the model of this run, not one of the same name elsewhere."""
+    tables = write_problems(tmp_path)
+    plain = [model("a", vllm_options={"max_num_seqs": 8, "tensor-parallel-size": 2})]
+    assert asked(*tables, models=plain) == asked(*tables, models=[model("a")])
+    for option in ({"quantization": "fp8"}, {"chat-template": "x.jinja"}):
+        other = [model("a", vllm_options=option)]
+        names = {request_id("rollouts", r) for r in asked(*tables, models=other)}
+        assert not names & {request_id("rollouts", r) for r in asked(*tables, models=plain)}
+        assert len({Rollouts(Rollouts.Config(models=m)).key() for m in (plain, other)}) == 2
+
+    for folder, weights in (("one", "1"), ("two", "2")):
+        path = tmp_path / folder / "sft" / "model"
+        path.mkdir(parents=True)
+        (path / "config.json").write_text(f'{{"weights": {weights}}}')
+    found = []
+    for folder in ("one", "two"):
+        stage = Rollouts(Rollouts.Config(models=[model("a", server=None, model="sft/model")]))
+        stage.folder = str(tmp_path / folder)
+        found.append(stage.files())
+        assert found[-1] == {"model a": sha256_of(str(tmp_path / folder / "sft" / "model"))}
+    assert found[0] != found[1]
+    stage.folder = str(tmp_path / "three")
+    assert stage.files() == {}
+    with pytest.raises(RequestError, match="sft/model: no such folder"):
+        stage.check(None)
+    stage.coming = frozenset([str(tmp_path / "three" / "sft" / "model")])
+    stage.check(None)
+
+
+def test_a_server_draws_as_the_request_says_and_not_as_the_models_folder(tmp_path, monkeypatch):
+    """Asked of what vLLM is started with, whoever starts it."""
+    started = []
+
+    def start(folder, *, options, log):
+        started.append(options["generation_config"])
+        raise RequestError("not now")
+
+    (tmp_path / "config.json").write_text("{}")
+    monkeypatch.setattr(asking, "start_servers", start)
+    monkeypatch.setattr(evaluate, "start_servers", start)
+    monkeypatch.setattr(asking, "devices", lambda: ["cpu"])
+    for options in ({}, {"generation_config": "auto"}):
+        stage = Rollouts(
+            Rollouts.Config(models=[model("a", server=None, model=str(tmp_path), vllm_options=options)])
+        )
+        served = evaluate._Servers(
+            evaluate.Model("a", str(tmp_path)),
+            evaluate.Asking(vllm_options=options),
+            512,
+            Console(quiet=True),
+        )
+        for begin in (stage._models["a"].start, served.addresses):
+            with pytest.raises(RequestError, match="not now"):
+                begin()
+    assert started == ["vllm", "vllm", "auto", "auto"]
+
+
 class Recorded:
     """Stands for a model whose server takes its time to start and to answer, and must be the only one."""
 
@@ -121,6 +183,12 @@ class Recorded:
 
     def tight(self, messages, max_tokens):
         return {}
+
+    def options(self):
+        return {}
+
+    def check(self):
+        pass
 
     def start(self):
         assert not self.running
@@ -278,11 +346,14 @@ def test_wrong_requests_say_what_to_do(tmp_path):
     for options, message in (
         ({}, "nobody is there to answer"),
         ({"models": [model("a"), model("a")]}, "two have the same name"),
-        ({"models": [model("a", max_tokens=500)]}, r"a: max_tokens \(500\) leaves less than 128 tokens"),
+        ({"models": [model("a", max_tokens=500)]}, r"a: max_tokens \(500\) leaves less than 100 tokens"),
         ({"files": ["missing.jsonl"]}, "missing.jsonl: no such file"),
     ):
         with pytest.raises(RequestError, match=message):
             Rollouts(Rollouts.Config(**options)).check(None)
+        write_problems(tmp_path / "run")
+        with pytest.raises(RequestError, match=message):  # by its own command as well
+            run(tmp_path / "run", Rollouts(Rollouts.Config(**options)))
     with pytest.raises(ValueError, match="temprature"):
         RolloutModel(name="a", model="m", temprature=1)
     elsewhere = write_rollouts(tmp_path / "none.jsonl", [("other", "big", "strong", 0, "1", "stop")])

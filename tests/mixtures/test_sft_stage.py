@@ -12,10 +12,12 @@ from small_runs import bytes_of, reasons_of, rows_of, run, run_rounds, trained, 
 
 from mixtures import answers as answers_module
 from mixtures.answers import AnswerFiles, Answers, VerifyAnswers
+from mixtures.known_problems import KnownProblems
 from mixtures.one_language import OneLanguage
 from mixtures.sft import SFT, incomplete
 from mixtures.tokens import AnswerTokens
 from pipeline.errors import RequestError
+from synth.prompts import SOLVE
 
 SEVEN = "Multiply 7 by 8, please."
 THREE_LANGUAGES = {
@@ -232,6 +234,39 @@ def test_answers_without_verdicts_are_refused(tmp_path):
     columns = ("id", "strategy", "query", "answer", "finish_reason")
     with pytest.raises(RequestError, match="put verify_answers before it"):
         SFT().check(pa.schema([(name, pa.string()) for name in columns]))
+
+
+def test_answers_to_a_benchmark_do_not_reach_the_mixture_either(finished, files, ids):
+    """The pre-training mixture, that is, from which Base learns."""
+    verdicts = {row["id"]: row for row in rows_of(finished, "answer_verdicts")}
+    rows = [row | verdicts[row["id"]] for row in rows_of(finished, "answers")]
+    guarded = AnswerTokens(AnswerTokens.Config(benchmarks=[str(files[1])]))
+    guarded.folder = str(finished)
+    guarded.prepare()
+    outcome = guarded.process(pa.Table.from_pylist(rows))
+    found = {ids[reason.id] for reason in outcome.dropped if reason.reason == "contaminated"}
+    assert found == {"benchmark", "part of it"}
+    assert len(outcome.kept) + len(outcome.dropped) == len(rows)
+
+
+def test_short_problems_of_a_benchmark_are_known_as_a_whole(tmp_path):
+    path = tmp_path / "short.jsonl"
+    short = ["Simplify $\\sqrt{242}$.", "Compute $3+x$", "12 + 7 ="]
+    path.write_text("".join(json.dumps({"id": n, "problem": text}) + "\n" for n, text in enumerate(short)))
+    known = KnownProblems([str(path)], 16)
+    queries = ["simplify  $\\sqrt{242}$.\n", "Compute $3-x$", "12 + 7 =", "112 + 7 =", "12 + 7 = 19?"]
+    queries += [SOLVE[name].format(problem="Compute $3+x$") for name in ("maths", "brief")]
+    expected = [0, None, 2, None, None, 1, 1]
+    assert known.find(queries) == [None if n is None else f"{path}: {n}" for n in expected]
+    assert known.find([]) == [] and KnownProblems([], 16).find(queries) == [None] * 7
+
+
+def test_the_same_file_under_two_names_is_read_once(tmp_path, caplog):
+    for name, answer in (("a", "1"), ("b", "1"), ("c", "2")):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({"query": "q", "answer": answer}) + "\n")
+    listed = AnswerFiles(AnswerFiles.Config(files=[str(tmp_path)])).own_requests()
+    assert [request["file"] for request in listed] == [str(tmp_path / f"{name}.jsonl") for name in "ac"]
+    assert "b.jsonl is left out: it is the same as" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -168,6 +169,25 @@ def test_a_model_that_refuses_everything_has_no_result(tmp_path, pupil, sums):
         RequestError, match=r"narrow: every request was refused, .*maximum context length is 4"
     ):
         ask(pupil, ["narrow"], tmp_path / "out", sums)
+
+
+def test_problems_that_cannot_be_checked_are_told(tmp_path, pupil, sums, capsys):
+    """Ten of twelve: whoever compares with published numbers must know."""
+    rows = [json.loads(line) for line in Path(sums.file).read_text().splitlines()]
+    more = tmp_path / "more.jsonl"
+    rows = [{"problem": row["question"], "answer": row["answer"].split()[-1]} for row in rows]
+    rows += [
+        {"problem": "What is 3 + 4, about?", "answer": ""},
+        {"problem": "How long?", "answer": "9" * 3000},
+    ]
+    more.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = ask(pupil, ["good"], tmp_path / "out", replace(sums, file=str(more)))
+    (benchmark,) = found["benchmarks"]
+    assert benchmark["problems"] == 10
+    assert benchmark["left_out"] == {"no_answer": 1, "untestable": 1}
+    assert found["rows"][0]["max_tokens"] == 64
+    said = " ".join(capsys.readouterr().out.split())
+    assert "sums: 2 problems are left out and in no number above" in said and "untestable 1" in said
 
 
 def test_a_part_of_a_set_and_a_context_that_cuts_answers_short(tmp_path, pupil, sums, capsys):

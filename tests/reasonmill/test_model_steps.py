@@ -17,7 +17,7 @@ from rich.console import Console
 from pipeline.errors import RequestError, RunError
 from reasonmill.check_export import CheckResult, Difference
 from reasonmill.model_steps import Check, Export, ModelSteps, accelerate_arguments
-from training.settings import load_settings
+from training.settings import load_settings, parse_sft_settings
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "training"))
@@ -180,6 +180,30 @@ def test_a_training_that_somebody_put_in_its_place_is_noticed(steps_here, tmp_pa
     assert (tmp_path / "model" / "model.safetensors").read_bytes() == exported
 
 
+def test_a_fine_tuned_model_that_is_gone_is_made_again(tmp_path, monkeypatch):
+    made = []
+
+    def launch(self, name, command):
+        (tmp_path / "sft" / "model").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "sft" / "model" / "config.json").write_text("{}")
+        (tmp_path / "sft" / "run.json").write_text('{"tokens": 1, "steps": 1}')
+        made.append(name)
+
+    monkeypatch.setattr(ModelSteps, "_launch", launch)
+    monkeypatch.setattr(ModelSteps, "_digest", lambda self, name: name)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    settings = parse_sft_settings({"output": str(tmp_path), "sft": {}})
+
+    def tune():
+        return ModelSteps(str(tmp_path), Console(quiet=True)).sft(settings, tmp_path / "recipe.yaml", None)
+
+    assert tune() and not tune()
+    shutil.rmtree(tmp_path / "sft" / "model")
+    assert tune() and not tune()
+    assert made == ["sft", "sft"]
+
+
 def test_another_precision_is_another_training(steps_here, tmp_path):
     settings, path = small_run(tmp_path, 1)
     assert steps_here().pretrain(settings, path, None)
@@ -191,14 +215,14 @@ def test_another_precision_is_another_training(steps_here, tmp_path):
 def test_what_training_would_be_refused_for(tmp_path, monkeypatch):
     settings, _ = small_run(tmp_path, 1)
     steps = ModelSteps(str(tmp_path), Console(quiet=True))
-    steps.check_request(settings)
+    steps.check_request("pretrain", settings)
     for field in ("data", "output"):
         elsewhere = dataclasses.replace(settings, **{field: str(tmp_path / "elsewhere")})
         with pytest.raises(RequestError, match=rf"pretrain\.{field} = .*own folder"):
-            steps.check_request(elsewhere)
+            steps.check_request("pretrain", elsewhere)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "torch" else object())
     with pytest.raises(RequestError, match="torch not installed; install reasonmill with the extra `train`"):
-        steps.check_request(settings)
+        steps.check_request("pretrain", settings)
 
 
 def test_a_check_without_vllm_says_that_nothing_was_compared_and_is_made_once_there_is_one(

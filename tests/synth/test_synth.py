@@ -248,7 +248,7 @@ def test_problem_files(tmp_path):
     choice = {"question": "Which is even?", "options": ["one", "two"], "answer": "B"}
     file.write_text(json.dumps(choice))
     (question,) = problems.from_file(str(file), None, 0)
-    assert (question.prompt, question.check) == ("choice", {"kind": "math", "answer": "B"})
+    assert (question.prompt, question.check) == ("choice", {"kind": "choice", "answer": "B"})
     file.write_text(json.dumps({"problem": "Prove it.", "solution": "Clear."}))
     with pytest.raises(RequestError, match="no problem in it has an answer or a test"):
         problems.from_file(str(file), None, 0)
@@ -344,7 +344,7 @@ def test_mistakes_are_told_before_anything_runs(tmp_path, monkeypatch):
         raise RequestError("vLLM is not installed. Install it, or give the address of a running server.")
 
     monkeypatch.setattr(asking, "devices", on_a_laptop)
-    with pytest.raises(RequestError, match=r"not installed.*--set stages.synth.server=URL"):
+    with pytest.raises(RequestError, match=r"not installed.*`server:` beside `model:`"):
         Synth(config()).check(schema)
     rerun = Synth(config())
     rerun.folder = str(tmp_path)
@@ -352,7 +352,7 @@ def test_mistakes_are_told_before_anything_runs(tmp_path, monkeypatch):
         rerun.check(schema)
     (tmp_path / "synthetic" / "_book").mkdir(parents=True)
     rerun.check(schema)  # every answer may be in the book
-    with pytest.raises(RequestError, match=r"not installed.*--set stages.synth.server=URL"):
+    with pytest.raises(RequestError, match=r"not installed.*`server:` beside `model:`"):
         rerun.prepare()
     rerun.release()
     monkeypatch.setattr(asking, "devices", lambda: ["cpu"])
