@@ -72,7 +72,7 @@ class SFTConfig(StageConfig):
 class SFT(ShuffleStage):
     """answers, synthetic → packed sequences of conversations that are worth learning from."""
 
-    name = "sft"
+    name = "sft_mix"
     output = "sft_mixture"
     input = ("synthetic", "answers")
     more = ("answers",)

@@ -12,7 +12,7 @@
     pretrain: …          # then, if wanted and in this order: training, export, the export's check,
     export: {}
     check: {prompts: [Let n be]}
-    sft: …               # fine-tuning of RUN/model on what the stage `sft` packed,
+    sft: …               # fine-tuning of RUN/model on what the stage `sft_mix` packed,
     rl_data:             # stages that may use the fine-tuned model: problems, its rollouts, difficulty,
       problems: …
     rl_zero: …           # reinforcement learning from RUN/model, and from RUN/sft/model; a control,

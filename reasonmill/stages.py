@@ -41,7 +41,7 @@ STAGES = {  # name: (class, what it does in a line)
         "mixtures.difficulty.Difficulty",
         "keep the problems that are worth training on; grade tests",
     ),
-    "sft": ("mixtures.sft.SFT", "filter and pack conversations for supervised fine-tuning"),
+    "sft_mix": ("mixtures.sft.SFT", "filter and pack conversations for supervised fine-tuning"),
 }
 
 

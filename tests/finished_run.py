@@ -86,7 +86,7 @@ def recipe(folder: Path, server: Server) -> dict:
             "tokens": None,
             "answer_tokens": None,
             "mix": {"stages": mixture, "tokens_per_shard": "4K"},
-            "sft": {"context": 128, "shards": 1},
+            "sft_mix": {"context": 128, "shards": 1},
         },
         "pretrain": {
             "model": {"size": "tiny", **small, "num_key_value_heads": 1, "head_dim": 32},

@@ -45,7 +45,7 @@ def test_every_document_is_accounted_for_from_file_to_token(db):
     assert asked + given == passed + not_passed
     conversations, left_out = one(
         db,
-        "SELECT (SELECT sum(len(documents)) FROM sft_mixture), (SELECT count(*) FROM dropped WHERE stage = 'sft')",
+        "SELECT (SELECT sum(len(documents)) FROM sft_mixture), (SELECT count(*) FROM dropped WHERE stage = 'sft_mix')",
     )
     assert asked + given == conversations + left_out
 

@@ -187,7 +187,7 @@ stages:
   answer_files: {{files: [{sums}]}}
   answers:
   verify_answers:
-  sft: {{context: 64, benchmarks: [{sums}]}}
+  sft_mix: {{context: 64, benchmarks: [{sums}]}}
 launch: [--cpu]
 sft: {{model: {base}}}
 rl_data:
@@ -292,7 +292,7 @@ def test_the_real_recipe_is_right_once_its_files_are_there(tmp_path, monkeypatch
     assert {b.name: b.samples for b in benchmarks}["aime2024"] == 32
     guarded = {b.file for b in benchmarks}  # what is evaluated is kept out of all that is trained on
     where = [*recipe.stages, *recipe.rl_data]
-    names = ("decontaminate", "answer_tokens", "sft", "problems")
+    names = ("decontaminate", "answer_tokens", "sft_mix", "problems")
     assert [set(s.config.benchmarks) for s in where if s.name in names] == [guarded] * 4
 
 

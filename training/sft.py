@@ -1,4 +1,4 @@
-"""Supervised fine-tuning: answers to queries, packed by the stage `sft`, on top of a model folder.
+"""Supervised fine-tuning: answers to queries, packed by the stage `sft_mix`, on top of a model folder.
 
     accelerate launch --cpu --num_processes 1 -m training.sft --config recipes/demo.yaml
     accelerate launch --use_fsdp --fsdp_version 2 --fsdp_auto_wrap_policy TRANSFORMER_BASED_WRAP \\
@@ -29,7 +29,7 @@ from training.export import END_OF_TEXT, export, load, special_tokens
 from training.pretrain import command, train
 from training.settings import SFTSettings, load_sft_settings
 
-STAGE = "sft"  # of the sequences, as the stage `sft` names it
+STAGE = "sft"  # of the sequences, as the stage `sft_mix` names it
 
 
 def fine_tune(said: SFTSettings, *, restart: bool = False, restart_if_changed: bool = False) -> int:
