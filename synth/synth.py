@@ -191,7 +191,13 @@ class Synth(LedgerStage):
     def check(self, schema: pa.Schema | None) -> None:
         self.files()
         self._queries()
-        for name in ("analyse_max_tokens", "solve_max_tokens", "write_max_tokens"):
+        config = self.config
+        asked = {
+            "analyse_max_tokens": config.analyse_documents,
+            "solve_max_tokens": config.tasks or config.problems,
+            "write_max_tokens": config.write_queries != 0,
+        }
+        for name in (name for name, any_ in asked.items() if any_):
             if getattr(self.config, name) > self.config.context // 2:
                 raise RequestError(
                     f"{name} is more than half of the context ({self.config.context}): too little is left for the question."

@@ -208,7 +208,7 @@ def test_an_overloaded_server_is_given_as_much_as_it_takes():
     """It serves 4 at a time and refuses the rest; the client may send 64. Compared with one that does not adapt."""
 
     def refusals(adapt: bool) -> tuple[int, float]:
-        faulty = Faulty(lambda n, body: (503, {}, "") if faulty.in_flight > 4 else 0.02)
+        faulty = Faulty(lambda n, body: (503, {}, "") if faulty.in_flight > 4 else 0.1)
 
         async def run():
             async with (
@@ -218,12 +218,12 @@ def test_an_overloaded_server_is_given_as_much_as_it_takes():
                 await client.chat(QUESTION)
                 if not adapt:
                     client._gate.shrink = lambda started, pause=0.0: None
-                await asyncio.gather(*(client.chat(QUESTION, seed=n) for n in range(200)))
+                await asyncio.gather(*(client.chat(QUESTION, seed=n) for n in range(100)))
                 return client._gate.limit
 
         limit = asyncio.run(run())
-        assert len({json.dumps(body) for body in faulty.requests}) == 201
-        return len(faulty.requests) - 201, limit
+        assert len({json.dumps(body) for body in faulty.requests}) == 101
+        return len(faulty.requests) - 101, limit
 
     adapting, limit = refusals(adapt=True)
     assert limit <= 10
