@@ -102,7 +102,9 @@ class SFTSettings:
         Every sequence is seen `epochs` times; the last step is filled up with some of another epoch.
         """
         if self.context not in (None, context):
-            remedy = f"the sequences are packed to {context} tokens; say the same here and in the stage `sft_mix`"
+            remedy = (
+                f"the sequences are packed to {context} tokens; say the same here and in the stage `sft_mix`"
+            )
             raise wrong("sft.context", self.context, remedy)
         tokens = self.epochs * sequences * context
         if self.warm_up >= tokens:
