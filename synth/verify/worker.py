@@ -120,7 +120,7 @@ class Worker:
 def serve(target: str, memory_bytes: int, recycle: int, parent: int) -> None:
     """In the watching process: pass messages on to a fork until the other end is closed."""
     if parent:
-        _die_with(parent)
+        die_with(parent)
     channel = socket.socket(fileno=os.dup(0))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -159,7 +159,7 @@ class _Fork:
         self.pid = os.fork()
         if self.pid == 0:
             try:
-                _die_with(watcher)
+                die_with(watcher)
                 self.channel.close()
                 os.close(outside.fileno())
                 resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
@@ -198,7 +198,7 @@ class _Fork:
         os.waitpid(self.pid, 0)
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """The kernel kills this process when the thread that started it ends, however it ends (Linux)."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1

@@ -70,7 +70,7 @@ def rl(run: Path, name: str = "rl") -> None:
         | {"length": 100.0 + n, "length_max": 200, "truncated": 0.1, "undecided": None, "groups_started": 6}
         | {"groups_trained": 4, "groups_filtered": 1, "groups_aborted": 1, "tokens_generated": 2000}
         | {"tokens_trained": 1500, "waste": 0.25, "idle": 0.5, "loss": 0.1, "gradient_norm": 1.0}
-        | {"clipped_low": 0.0, "clipped_high": 0.01, "mismatch_mean": 2e-3, "mismatch_max": 0.2, "mismatch_outside": 0.01}
+        | {"clipped_low": 0.0, "clipped_high": 0.01, "clipped_dual": 0.0, "mismatch_mean": 2e-3, "mismatch_max": 0.2, "mismatch_outside": 0.01}
         for n in range(30)
     ]  # fmt: skip
     lines = "".join(json.dumps(row) + "\n" for row in rows)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from training.model import MiMo, next_logprobs
 from training.model_config import ModelConfig
 from training.rl.batches import Answer, micro_batch, padding_share, split_micro_batches, split_updates
-from training.rl.loss import LossInputs, grpo_loss, token_weights
+from training.rl.loss import LossInputs, LossOutputs, grpo_loss, token_weights
 from training.rl.mismatch import Mismatch
 from training.rl.policy import Policy, SelectedLogprobs
 
@@ -58,17 +58,39 @@ def by_hand(i: LossInputs) -> float:
         if ratio > 1 + i.clip[1]:
             clipped = 1 + i.clip[1]
         gained = min(ratio * gain, clipped * gain)
+        if i.dual_clip is not None and gain < 0:
+            gained = max(gained, i.dual_clip * gain)
         if i.importance_cap is not None:
             gained *= min(math.exp(proximal - behaviour), i.importance_cap)
         total -= weight * gained
     return total
 
 
+@pytest.mark.parametrize("dual", [None, 3.0, 1.3])
 @pytest.mark.parametrize("cap", [None, 2.0, 1.1])
-def test_the_loss_is_the_equation(cap: float | None) -> None:
+def test_the_loss_is_the_equation(cap: float | None, dual: float | None) -> None:
     for seed in range(20):
-        one = inputs(np.random.default_rng(seed), importance_cap=cap, clip=(0.2, 0.28))
+        one = inputs(np.random.default_rng(seed), importance_cap=cap, clip=(0.2, 0.28), dual_clip=dual)
         assert grpo_loss(one).loss.item() == pytest.approx(by_hand(one), rel=1e-12)
+
+
+def test_a_bad_token_that_became_likely_does_not_take_the_update_over() -> None:
+    """Two tokens of bad answers (A = −1), of equal weight: one is 600 times as likely as it was, the other as likely as
+    ever. Without the dual clip the first has 600 times the gradient of the second; with it none, and a loss of c."""
+
+    def gradients(dual_clip: float | None) -> tuple[list[float], LossOutputs]:
+        now_N = torch.tensor([600.0, 1.0]).log().requires_grad_()
+        ones_N, zeros_N = torch.ones(2), torch.zeros(2)
+        found = grpo_loss(LossInputs(now_N, zeros_N, zeros_N, -ones_N, ones_N, dual_clip=dual_clip))
+        found.loss.backward()
+        assert now_N.grad is not None
+        return now_N.grad.tolist(), found
+
+    free, found = gradients(None)
+    assert free == pytest.approx([600, 1]) and found.bounded == 0
+    held, found = gradients(3.0)
+    assert held == pytest.approx([0, 1]) and found.bounded == 1
+    assert found.loss.item() == pytest.approx(3 + 1)
 
 
 def test_two_tokens_by_hand() -> None:

@@ -64,6 +64,7 @@ FIELDS = [
     "loss",
     "clipped_low",
     "clipped_high",
+    "clipped_dual",
     "gradient_norm",
     "learning_rate",
     "mismatch_mean",

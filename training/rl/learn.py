@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pipeline.errors import RunError
 from training.rl.batches import Answer, MicroBatch, micro_batch, split_micro_batches, split_updates
-from training.rl.loss import LossInputs, grpo_loss, token_weights
+from training.rl.loss import LossInputs, LossOutputs, grpo_loss, token_weights
 from training.rl.mismatch import Mismatch
 from training.rl.settings import RLSettings
 
@@ -60,7 +60,7 @@ def learn(
                     kept.append(logprobs(part.to(device)))
                     mismatch.add(kept[-1], part.behaviour_N.to(device))
 
-    totals = torch.zeros(6, dtype=torch.float64, device=device)  # as `LossOutputs`
+    totals = torch.zeros(len(LossOutputs._fields), dtype=torch.float64, device=device)  # as `LossOutputs`
     norms = []
     for number, (parts, kept) in enumerate(zip(plan, proximal, strict=True)):
         sums = torch.zeros_like(totals)
@@ -80,6 +80,7 @@ def learn(
                         batch.advantages_N,
                         batch.weights_N,
                         settings.clip,
+                        settings.dual_clip,
                         settings.importance_cap,
                     )
                 )
@@ -103,13 +104,14 @@ def learn(
 
     mismatch.sums = accelerator.reduce(mismatch.sums, "sum")
     mismatch.most = accelerator.gather(mismatch.most).max(0, keepdim=True).values  # type: ignore[union-attr]
-    loss, count, low, high, ratio, capped = totals.tolist()
+    loss, count, low, high, ratio, capped, bounded = totals.tolist()
     return {
         "updates": len(plan),
         "tokens_trained": int(count),
         "loss": loss / len(plan),
         "clipped_low": low / count,
         "clipped_high": high / count,
+        "clipped_dual": bounded / count,
         "ratio": ratio / count,
         "importance_capped": capped / count,
         "gradient_norm": math.fsum(norms) / len(norms),
@@ -120,7 +122,15 @@ def learn(
 
 def learned_nothing(settings: RLSettings) -> dict[str, float]:
     """The same fields for an iteration without any group to train on."""
-    fields = ("loss", "clipped_low", "clipped_high", "ratio", "importance_capped", "gradient_norm")
+    fields = (
+        "loss",
+        "clipped_low",
+        "clipped_high",
+        "clipped_dual",
+        "ratio",
+        "importance_capped",
+        "gradient_norm",
+    )
     zeros = dict.fromkeys(fields, 0.0)
     return {
         "updates": 0,

@@ -21,7 +21,7 @@ from training.rl.groups import Scale
 from training.rl.reward import Kind
 from training.rl.scheduler import PRESETS
 from training.schedule import check_fields, parse_number, parse_tokens, parse_whole, wrong
-from training.settings import Checkpoints, Optimizer, _changed, _parse_shared, read_recipe
+from training.settings import Checkpoints, Optimizer, changed, parse_shared, read_recipe
 
 FROM = {"rl": "sft/model", "rl_zero": "model"}  # the model a section begins with, below the run's folder
 
@@ -41,6 +41,7 @@ class RLSettings:
     updates: int = 16  # of the weights in an iteration, groups / updates groups each
     learning_rate: float = 1e-6
     clip: tuple[float, float] = (0.2, 0.28)  # ε_low, ε_high; ours (DAPO's)
+    dual_clip: float | None = None  # c, e.g. 3; ours. See training.rl.loss
     reward: Kind = "accuracy"
     filter: By = "pass_rate"  # which groups carry a gradient; graded rewards: variance
     normalise: Literal["batch", "group"] = "batch"  # see training.rl.loss.token_weights
@@ -83,7 +84,7 @@ def load_settings(
 
     `output` replaces RUN/rl. Raises `RequestError` naming file, field, value and remedy.
     """
-    recipe = _changed(read_recipe(path, section), section, changes)
+    recipe = changed(read_recipe(path, section), section, changes)
     try:
         return parse_settings(recipe, section, output)
     except RequestError as error:
@@ -143,16 +144,17 @@ def parse_settings(recipe: dict[str, Any], section: str = "rl", output: str | No
         values["temperature"] = parse_number(said["temperature"], f"{section}.temperature", 0.01)
     if "alpha" in said:
         values["alpha"] = parse_number(said["alpha"], f"{section}.alpha", 0, 1)
-    if "importance_cap" in said:
-        cap = said["importance_cap"]
-        values["importance_cap"] = None if cap is None else parse_number(cap, f"{section}.importance_cap", 1)
+    for name in ("importance_cap", "dual_clip"):
+        if name in said:
+            cap = said[name]
+            values[name] = None if cap is None else parse_number(cap, f"{section}.{name}", 1)
     if "clip" in said:
         values["clip"] = _parse_clip(said["clip"], f"{section}.clip")
     if "generator_options" in said:
         if not isinstance(said["generator_options"], dict):
             raise wrong(f"{section}.generator_options", said["generator_options"], "write a mapping")
         values["generator_options"] = said["generator_options"]
-    values |= _parse_shared(said, section)
+    values |= parse_shared(said, section)
     if "filter" not in said and values.get("reward", "accuracy") != "accuracy":
         values["filter"] = "variance"  # by pass rate partial credit would be thrown away
     settings = RLSettings(**values)

@@ -46,9 +46,6 @@ from typing import Any
 import tokenizers
 import torch
 import yaml
-from accelerate import Accelerator
-from accelerate.utils import FullyShardedDataParallelPlugin, InitProcessGroupKwargs
-from torch.distributed.fsdp import MixedPrecisionPolicy
 from tqdm import tqdm
 
 from mixtures.chat import Chat
@@ -57,8 +54,8 @@ from pipeline.dataset import Dataset
 from pipeline.errors import RequestError
 from training import checkpoint
 from training.export import END_OF_TEXT, export, load, special_tokens
+from training.launch import accelerator_for, decay_groups, precision_of, run_record, stop_signals, versions
 from training.model import MiMo
-from training.pretrain import _on_gpu, _precision, _run, _stop_signals, _versions, decay_groups
 from training.rl.learn import learn, learned_nothing
 from training.rl.policy import Policy
 from training.rl.problems import read_problems
@@ -98,7 +95,8 @@ def _train(
     special = special_tokens(tokenizer_json, config.vocab_size)
     end_of_text = next((token for token, id_ in special.items() if id_ == chat.end_of_text), END_OF_TEXT)
 
-    accelerator = _accelerator(settings)
+    precision = precision_of(settings.precision)
+    accelerator = accelerator_for(precision, WAIT)
     main, ranks = accelerator.is_main_process, accelerator.num_processes
 
     def anywhere(value: bool) -> bool:
@@ -107,7 +105,6 @@ def _train(
         return bool(accelerator.reduce(flag, "sum").item())
 
     # The folder: ours alone, of the same run, without leftovers.
-    precision = _precision(settings)  # type: ignore[arg-type]
     own = {"model": model_digest(Path(settings.model)), "problems": dataset.digest, "precision": precision}
     identity = json.loads(json.dumps(settings.decisive() | own))
     rollouts = Rollouts(settings, problems, chat, folder, context) if main else None
@@ -190,7 +187,7 @@ def _train(
             "model": asdict(config),
             "decided_by": identity,
             "ranks": ranks,
-            "versions": _versions(),
+            "versions": versions(),
         }
         checkpoint.save(folder / "checkpoints", network, optimizer.optimizer, said, settings.checkpoints.keep)
         last_saved, saved_at = iteration, time.monotonic()
@@ -208,7 +205,7 @@ def _train(
         progress.set_description(f"iteration {iteration}: {answers} answers", refresh=False)
         progress.update(0)
 
-    with _stop_signals() as stopped, progress:
+    with stop_signals() as stopped, progress:
         while iteration < settings.iterations:
             begun = time.monotonic()
             path = iteration_path(folder, iteration)
@@ -282,7 +279,7 @@ def _train(
     if main and (iteration > began_at or not _is_written(folder, iteration, version)):
         write_model(whole, folder / "model")
         tokens = sum(json.loads(line)["tokens_trained"] for line in (folder / "metrics.jsonl").open())
-        about_run = _run(network, accelerator, iteration, tokens, max(seconds, 1e-9))
+        about_run = run_record(network, accelerator, iteration, tokens, max(seconds, 1e-9))
         storage.write_json(
             str(folder / "run.json"), about_run | {"iterations": iteration, "version": version}
         )
@@ -400,20 +397,3 @@ def _too_barren(row: dict[str, Any]) -> str:
         f"{BARREN} iterations in a row had nothing to learn from, so the run ends here; {remedy} "
         "(another model, other problems or settings begin a new run: --restart)"
     )
-
-
-def _accelerator(settings: RLSettings) -> Accelerator:
-    precision = _precision(settings)  # type: ignore[arg-type]
-    accelerator = Accelerator(
-        mixed_precision="bf16" if precision == "bf16" else "no",
-        cpu=not _on_gpu(),
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=WAIT)],
-    )
-    plugin = getattr(accelerator.state, "fsdp_plugin", None)
-    if accelerator.is_fsdp2 and precision == "bf16":
-        assert isinstance(plugin, FullyShardedDataParallelPlugin)
-        # As in pre-training: compute in bf16, add gradients up in fp32.
-        plugin.mixed_precision_policy = MixedPrecisionPolicy(
-            param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False
-        )
-    return accelerator
