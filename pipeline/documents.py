@@ -49,6 +49,14 @@ RECORD_SCHEMA = pa.schema(
     ]
 )
 
+COMMENT = pa.struct(
+    [
+        pa.field("author", pa.string()),
+        pa.field("date", pa.string()),
+        pa.field("score", pa.int64()),
+        pa.field("text", pa.string(), nullable=False),
+    ]
+)
 POST = pa.struct(
     [
         pa.field("author", pa.string()),
@@ -56,7 +64,7 @@ POST = pa.struct(
         pa.field("score", pa.int64()),
         pa.field("accepted", pa.bool_()),
         pa.field("text", pa.string(), nullable=False),
-        pa.field("comments", pa.list_(pa.string())),
+        pa.field("comments", pa.list_(COMMENT)),
     ]
 )
 
@@ -69,9 +77,7 @@ DOCUMENT_SCHEMA = pa.schema(
             "extraction",
             pa.struct(
                 [
-                    pa.field(
-                        "method", pa.string(), nullable=False
-                    ),  # e.g. "resiliparse", "pypdfium2", "verbatim"
+                    pa.field("method", pa.string(), nullable=False),  # e.g. "blocks", "pypdfium2", "verbatim"
                     pa.field("fidelity", pa.float32(), nullable=False),  # 0…1, how much of the input survived
                 ]
             ),

@@ -7,7 +7,7 @@
     stages:
       read:
       urls:
-      extract: {html: resiliparse}
+      extract: {max_bytes: 20000000}
       policy: {file: recipes/policy.yaml}
     pretrain: …          # then, if wanted and in this order: training, export, the export's check,
     export: {}

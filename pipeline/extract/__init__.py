@@ -16,8 +16,10 @@ from pydantic import Field
 from pipeline.documents import DOCUMENT_SCHEMA, METADATA
 from pipeline.errors import Drop
 from pipeline.extract.code import extract_text, is_source_path
-from pipeline.extract.html import Engine, extract_html
+from pipeline.extract.content import MODEL
+from pipeline.extract.html import extract_html
 from pipeline.extract.pdf import extract_pdf
+from pipeline.models import sha256_of
 from pipeline.sources import Payloads
 from pipeline.stage import DocumentStage, StageConfig
 
@@ -43,7 +45,7 @@ class Extracted:
     """What became of one payload. `posts` are dicts as `documents.POST`; metadata is None where the input is silent."""
 
     text: str
-    method: str  # "resiliparse", "trafilatura", "resiliparse+posts", "pypdfium2", "verbatim"
+    method: str  # "blocks", "blocks+discourse" (a thread, by its platform), "pypdfium2", "verbatim"
     fidelity: float  # 0…1, how much of the input survived; each module says how it counts
     title: str | None = None
     author: str | None = None
@@ -54,9 +56,7 @@ class Extracted:
     posts: list[dict[str, Any]] | None = None
 
 
-def extract(
-    payload: bytes, media_type: str, *, url: str | None = None, path: str = "", engine: Engine = "resiliparse"
-) -> Extracted:
+def extract(payload: bytes, media_type: str, *, url: str | None = None, path: str = "") -> Extracted:
     """The text of a web page, a PDF, a source file or a plain text, with what it says about itself.
 
     `media_type` may carry a charset parameter. Bytes that say what they are (PDF, an HTML doctype) beat an unspecific
@@ -86,7 +86,7 @@ def extract(
             path and kind == "text/plain" and is_source_path(path)
         ):  # a source file that quotes HTML, or a template
             return Extracted(method="verbatim", fidelity=1.0, **extract_text(payload, path, charset))  # type: ignore[arg-type]
-        return Extracted(**extract_html(payload, charset=charset, engine=engine))
+        return Extracted(**extract_html(payload, charset=charset))
     if (
         (kind.startswith("text/") and kind not in NOT_TEXT)
         or kind in TEXT
@@ -97,7 +97,6 @@ def extract(
 
 
 class ExtractConfig(StageConfig):
-    html: Engine = Field("resiliparse", description="Which library picks the main content of web pages.")
     min_characters: int = Field(1, ge=1, description="Documents with less text are dropped as empty_text.")
     max_bytes: int = Field(
         64 * 2**20, ge=1, description="Payloads larger than this are dropped as too_large."
@@ -111,8 +110,11 @@ class Extract(DocumentStage):
     output = "documents"
     input = ("urls", "read")
     schema = DOCUMENT_SCHEMA
-    libraries = ("resiliparse", "trafilatura", "pypdfium2")
+    libraries = ("resiliparse", "pypdfium2", "numba")
     Config = ExtractConfig
+
+    def files(self) -> dict[str, str]:
+        return {MODEL.name: sha256_of(str(MODEL))}
 
     def prepare(self) -> None:
         self.payloads = Payloads(self.folder)
@@ -130,7 +132,7 @@ class Extract(DocumentStage):
         charset = json.loads(row["extra"]).get("charset") if row["extra"] else None  # what the transport said
         media_type = f"{row['media_type']}; charset={charset}" if charset else row["media_type"]
         path = _path(row["origin"])
-        found = extract(payload, media_type, url=row["url"], path=path, engine=self.config.html)
+        found = extract(payload, media_type, url=row["url"], path=path)
         if len(found.text.strip()) < self.config.min_characters:
             raise Drop("empty_text", f"{len(found.text)} characters, {self.config.min_characters} wanted")
         said = asdict(found)

@@ -1,217 +1,339 @@
-r"""Formulas on a page, in every encoding that carries TeX or MathML, each replaced by one word.
+r"""Formulas on a page, in every encoding that we know of, each replaced by one word.
 
-MathJax 2/3 (scripts, containers, previews), KaTeX, MediaWiki, LaTeXML `alttext`, bare MathML (converted), images
-that carry TeX in `alt` or `src` (WordPress, codecogs, mimetex, Sphinx imgmath), Zhihu and others' `data-tex`,
-marked elements around `\(…\)`, `$…$` or bare TeX (StackExchange, Sphinx, pandoc, GitLab).
-The rendered twin goes with it, so no formula comes out twice.
+TeX that the page carries is kept to the letter: MathJax scripts, annotations of MathML (KaTeX, MediaWiki, MathJax),
+LaTeXML's `alttext`, `data-*` attributes, images whose `alt` or address is TeX, elements marked as mathematics around
+`\(…\)`, `$…$` or bare TeX, and delimiters in running text, the page's own settings of MathJax and KaTeX included.
+Where a page carries none, MathML is converted (`mathml`), and what KaTeX or MathJax rendered is read back
+(`rendered_formulas`). The rendered twin of a formula goes with it, so that no formula comes out twice.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable
 from urllib.parse import unquote, unquote_plus
 
 from resiliparse.parse.html import ElementNode, HTMLTree
 
+from pipeline.extract.asciimath import asciimath_to_tex
+from pipeline.extract.delimiters import (
+    DELIMITED,
+    FEW_LETTERS,
+    LOOKS_LIKE_TEX,
+    MACROS,
+    PROSE,
+    math_words,
+    undelimited,
+)
 from pipeline.extract.dom import classes, mentions, replace, select
 from pipeline.extract.mathml import mathml_to_tex
 from pipeline.extract.protect import Protected
+from pipeline.extract.rendered_formulas import rendered_to_tex
 
-WORTH_A_LOOK = ("math", "katex", "latex", "mathtex", "mimetex", "data-tex", "data-formula", "eeimg", "cht=tx")
-CONTAINERS = "span.mwe-math-element, span.katex-display, span.katex, mjx-container"
-RENDERED = (
-    ".MathJax_Preview, .MathJax_Display, .MathJax_SVG_Display, .MathJax_SVG, .MathJax_CHTML, .MathJax, "
-    ".MJXc-display, .mjx-chtml, .MathJax_MathML"
+RENDERED = (  # what MathJax 2 puts beside its script
+    ".MathJax_Preview, .MathJax_Display, .MathJax_SVG_Display, .MathJax_SVG, .MathJax_CHTML, .MathJax_MathML, "
+    ".MathJax_PHTML, .MathJax_PlainSource_Display, .MathJax_PlainSource, .MJXc-display, .mjx-chtml, "
+    "span.MathJax, div.MathJax, span.MathJax_Error"
 )
-MARKED = (
-    "span.math-container, span.math, div.math, span.math-tex, span.tex, span.latex, span.mathjax, div.mathjax, "
-    "code.math, pre.math, span.MathJax_Preview, span.ztext-math, formula.mathJaxEqu, p.math-display"
+TEX_ATTRIBUTES = (
+    "data-tex", "data-latex", "data-formula", "data-expr", "data-equation", "data-math", "data-katex", "data-equation-content",
+    "data-original-tex", "data-tex-source", "data-latex-source", "data-math-content",
+)  # fmt: skip
+SWITCHES = ("true", "false", "on", "off", "yes", "no", "inline", "display", "block", "enabled", "auto", "none", "1", "0", "latex", "tex")  # fmt: skip
+# (words with "math" that the page has one of, what to look for then): a page pays for what it has.
+CARRIERS = (
+    (
+        ("math",),
+        "math, mjx-container, math-renderer, d-math, tex-math, formula.mathJaxEqu, .ql-formula, .latex-rendered, .MJXc-display, .mjx-chtml",
+    ),
+    (("math",), "[class*='math']:not(.mord), span.tex, span.latex, .arithmatex, .kdmath, .mq-selectable"),
+    (("math",), "code[data-math-style], pre[data-math-style], pre[lang='math']"),
+    (("mathml",), "[data-mathml]"),
+    (("katex",), ".katex-display, .katex, .katex-error"),
+    (("math/",), "script[type^='math/' i]"),
+    (("mathjax",), RENDERED),
 )
-IMAGES = (
-    "img[data-formula], img[eeimg], img.latex, img.tex, img.math, img.mwe-math-fallback-image-inline, "
-    "img.mwe-math-fallback-image-display, img.Wirisformula, img[src*='latex'], img[src*='mimetex'], img[src*='mathtex'], "
-    "img[src*='imgmath'], img[src*='cht=tx'], img[data-latex], img[data-tex]"
+MARKED = frozenset(  # classes of elements whose text is TeX or a delimited formula
+    "math math-container math-tex mathjax math-display math-inline mathjax-tex mathjax_process language-math ztext-math tex "  # noqa: SIM905
+    "latex arithmatex kdmath mq-selectable filter_mathjaxloader_equation mathJaxEqu MathJax_Preview js-render-math".split()
 )
-DELIMITED = re.compile(r"\s*(?:\\\((.*)\\\)|\\\[(.*)\\\]|\$\$(.*)\$\$|\$(.*)\$)\s*", re.DOTALL)
-LOOKS_LIKE_TEX = re.compile(r"\\[A-Za-z]{2,}|[_^]\{|[\w)}\]][_^][\w\\]")
-IMAGE_SERVICE = re.compile(
-    r"(?:latex\.php|mimetex(?:\.cgi|\.php)?|mathtex(?:\.cgi)?|codecogs\.com/\w+(?:\.latex|\.image)?|latex\.\w+)"
-    r"\?(?:(?:[a-z]+=[^&]*&)*(?:latex|tex|expr|formula|math)=)?(.+)",
+MAX_NESTED = 8  # a page of thousands of nested carriers is no page with formulas
+DATA_NAME = re.compile(rb"(data-[a-z-]+)=")
+# Addresses, classes and texts of images that are formulas.
+IMAGE_TAG = re.compile(rb"<img[^>]*")
+IMAGE_WORDS = ("latex", "mimetex", "tex=", "tex.", "math", "equation", "formula", "codecogs", "eeimg", "ee_img", "ql-img", "upmath",
+               "s2cms", 'alt="$', 'alt="\\', 'class="tex', "cht=tx")  # fmt: skip
+DEFINITE = frozenset(
+    ["inline", "display", "arithmatex", "language-math", "js-render-math", "math-inline", "math-display"]
+)
+SPOKEN = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{4,}")  # "x squared" is no TeX
+IMAGE_QUERY = re.compile(
+    r"(?:latex\.php|mimetex\w*(?:\.cgi|\.php|\.exe)?|mathtex\w*(?:\.cgi)?|codecogs\.com/[\w.]+|latex\.csdn\.net/\w+|latex\.\w+)"
+    r"\?(?!(?:latex|tex|math|formula)=)(.+)",
     re.IGNORECASE | re.DOTALL,
 )
-CHART_SERVICE = re.compile(r"cht=tx.*?[&;]chl=([^&]+)")
+IMAGE_PARAMETER = re.compile(
+    r"[?&](?:latex|tex|expr|formula|math|eq|equation|chl|inline|display|from|f|source)=([^&#]+(?:&(?:space|plus);[^&#]*)*)",
+    re.I,
+)
+OF_MATHS = re.compile(r"tex|math|equation|formula|codecogs|/eq\b|ql-img|cht=tx|s2cms|ee_img", re.I)
+IMAGE_CLASS = re.compile(
+    r"(?:^|\s)(?:latex|latexcenter|tex|math|equation|ee_img|ql-img\S*|mwe-math\S*|Wirisformula)(?:\s|$)"
+)
+IMAGE_PATH = re.compile(r"(?:upmath\.me|tex\.s2cms\.ru)/(?:svg|png)b?/(.+)")
 IMAGE_OPTIONS = re.compile(
-    r"\\(?:inline|dpi\{\d+\}|bg_?\w*|fg_?\w*|fn_\w+|small|large|Large|huge|LARGE|tiny)(?![a-zA-Z])\s*"
+    r"\\(?:inline|dpi\{\d+\}|bg_?\w*|fg_?\w*|fn_\w+|color\{\w+\}|small|large|Large|huge|LARGE|tiny)(?![a-zA-Z])\s*"
 )
-WRAPPER = re.compile(r"\s*\{\s*\\(displaystyle|textstyle|scriptstyle)\b\s*(.*)\}\s*", re.DOTALL)
-ENVIRONMENT = (
-    r"\\begin\{((?:equation|align|alignat|gather|multline|eqnarray|flalign)\*?)\}.{1,5000}?\\end\{\2\}"
-)
-TEXT_DELIMITERS = (  # (pattern, display?): what MathJax and BBCode pages leave in running text
-    (re.compile(r"\\\((.{1,2000}?)\\\)", re.DOTALL), False),
-    (re.compile(r"\\\[(.{1,5000}?)\\\]", re.DOTALL), True),
-    (re.compile(r"\[tex\](.{1,5000}?)\[/tex\]", re.DOTALL | re.IGNORECASE), True),
-    (
-        re.compile(r"\[(?:itex|math|latex)\](.{1,2000}?)\[/(?:itex|math|latex)\]", re.DOTALL | re.IGNORECASE),
-        False,
-    ),
-    (re.compile(rf"(?<![$\\])({ENVIRONMENT})", re.DOTALL), True),
-)
-MATHJAX_PAGE = (
-    "mathjax", "katex", "[tex]", "[itex]", "[math]", "[latex]", "math-container", 'class="math', "math notranslate",
-)  # fmt: skip
-MACROS = re.compile(
-    r"\\(?:(?:re|provide)?newcommand|renewcommand|DeclareMathOperator|definecolor|require|def\\)"
-)
-AMOUNT = re.compile(r"(?<![\\$])\$(?=\d[\d,]*(?:\.\d+)?(?:[\s.,;:)?!]|$))", re.MULTILINE)
+WIRIS = str.maketrans({"«": "<", "»": ">", "¨": '"', "§": "&", "`": "'"})
 
 
 def protect_formulas(tree: HTMLTree, lowered: bytes, protected: Protected) -> None:
     """Replace every formula of the page by a word, its rendered twin included. Code must be protected before."""
-    if not mentions(lowered, WORTH_A_LOOK) or tree.document is None:
+    if tree.document is None:
         return
-    for container in select(tree, CONTAINERS):
-        if container.parent is None or container.closest(f":is({CONTAINERS})") not in (None, container):
+    if said := math_words(lowered):
+        selectors = [selector for words, selector in CARRIERS if mentions(said, words)]
+        present = set(DATA_NAME.findall(lowered))
+        selectors += [f"[{name}]:not(code):not(pre)" for name in TEX_ATTRIBUTES if name.encode() in present]
+        _protect_elements(tree, ", ".join(selectors), protected)
+    if mentions(b" ".join(IMAGE_TAG.findall(lowered)), IMAGE_WORDS):
+        for image in select(tree, "img"):
+            if tex := tex_of_image(image):
+                display = _stands_alone(image) or "display" in (image.getattr("class") or "")
+                _put(tree, image, tex, display, protected)
+
+
+def _protect_elements(tree: HTMLTree, selector: str, protected: Protected) -> None:
+    nodes = select(tree, selector)
+    scripts = {(node.id or "").removesuffix("-Frame") for node in nodes if node.tag == "script"}
+    done: ElementNode | None = None  # nodes come in document order: what lies in this one is dealt with
+    tried: ElementNode | None = None  # the last that was no formula
+    depth = 0  # of elements without a formula within each other
+    for node in nodes:
+        if (done is not None and done.contains(node)) or node.parent is None:
             continue
-        _replace(tree, container, *_from_mathml(container), protected)
-    scripts = select(tree, 'script[type^="math/tex"]')
-    for script in scripts:
-        _replace(tree, script, script.text or "", "mode=display" in (script.getattr("type") or ""), protected)
-    if scripts:
-        for twin in select(tree, RENDERED):
-            twin.decompose()
-    for node in select(tree, "span[data-mathml], math"):
-        if node.closest("[data-mathml]") in (None, node):
-            _replace(tree, node, *_from_mathml(node), protected)
-    for image in select(tree, IMAGES):
-        tex = tex_of_image(image)
-        alone = image.parent_element is not None and image.parent_element.tag in ("p", "div", "center", "dd")
-        _replace(tree, image, tex, alone and not (image.parent_element.text or "").strip(), protected)  # type: ignore[union-attr]
-    for node in select(tree, "span[data-tex], div[data-tex], span[data-latex]"):
-        _replace(tree, node, node.getattr("data-tex") or node.getattr("data-latex") or "", False, protected)
-    for node in select(tree, MARKED):
-        _replace_marked(tree, node, protected)
+        nested = depth + 1 if tried is not None and tried.contains(node) else 0
+        if nested > MAX_NESTED:
+            continue
+        if _is_twin(node, scripts):
+            done = node
+            replace(tree, node, "")
+        elif (found := _formula_of(node, protected)) and _put(tree, node, *found, protected):
+            done = node
+        else:
+            tried, depth = node, nested
 
 
-def uses_text_delimiters(lowered: bytes) -> bool:
-    """Whether a page says that it writes formulas in running text: it loads MathJax or KaTeX, marks them, or has BBCode."""
-    return mentions(lowered, MATHJAX_PAGE)
+def _put(tree: HTMLTree, node: ElementNode, tex: str, display: bool | None, protected: Protected) -> bool:
+    """Put a word in the node's place. Without TeX the node stays as it is."""
+    tex, said = undelimited(tex)
+    if not tex or protected.prefix in tex or node.parent is None:
+        return False
+    if MACROS.match(tex) and node.tag == "script":  # definitions, which no reader sees
+        replace(tree, node, "")
+    elif display if said is None or display else said:
+        replace(tree, node, f" {protected.add('display', tex)} ")
+    else:
+        replace(tree, node, protected.add("inline", tex))
+    return True
 
 
-def replace_delimited(text: str, protected: Protected) -> str:
-    r"""Formulas between `\(…\)`, `\[…\]`, `[tex]…[/tex]` and bare environments in extracted text → words.
-
-    Only for pages with `uses_text_delimiters`. `$…$` and `$$…$$` are what the output uses: they are kept as they
-    are. A formula that holds another word (code, an image) or an empty line is none; macro definitions, which no
-    reader sees, go. On pages with formulas the dollar of an amount ($5) is escaped, so that it opens none.
-    """
-
-    def word(display: bool) -> Callable[[re.Match[str]], str]:
-        def one(match: re.Match[str]) -> str:
-            tex = match[1].strip()
-            if MACROS.match(tex):
-                return ""
-            if not tex or protected.prefix in tex or "\n\n" in tex:
-                return match[0]
-            return protected.add("display" if display else "inline", _tidy(tex))
-
-        return one
-
-    for pattern, display in TEXT_DELIMITERS:
-        text = pattern.sub(word(display), text)
-    return AMOUNT.sub(r"\\$", text) if protected.items else text
-
-
-def _replace(tree: HTMLTree, node: ElementNode, tex: str, display: bool, protected: Protected) -> None:
-    """Put the word in the node's place. Without TeX the node stays as it is."""
-    tex = _tidy(tex)
-    if not tex or node.parent is None or protected.prefix in tex:
-        return
-    replace(tree, node, f" {protected.add('display', tex)} " if display else protected.add("inline", tex))
+def _is_twin(node: ElementNode, scripts: set[str]) -> bool:
+    """Whether this is what MathJax 2 rendered of a script beside it."""
+    if scripts and node.matches(".MathJax_Preview"):
+        return True
+    if (
+        not scripts
+        or node.tag == "script"
+        or not (node.getattr("class") or "").startswith(("MathJax", "mjx", "MJX"))
+    ):
+        return False
+    name = (node.id or "").removesuffix("-Frame")
+    inner = node.query_selector("[id^='MathJax-Element-']")
+    if (name and name in scripts) or (
+        inner is not None and (inner.id or "").removesuffix("-Frame") in scripts
+    ):
+        return True
+    following = node.next_element_sibling
+    for _ in range(3):
+        if following is None:
+            return False
+        if following.tag == "script":
+            return (following.getattr("type") or "").lower().startswith("math/")
+        following = following.next_element_sibling
+    return False
 
 
-def _from_mathml(node: ElementNode) -> tuple[str, bool]:
+def _formula_of(node: ElementNode, protected: Protected) -> tuple[str, bool | None] | None:
+    """TeX and display mode (None: as its delimiters say) of an element, None if it is no formula."""
+    tag, names = node.tag, classes(node)
+    if tag == "script":
+        return _of_script(node)
+    if "katex-error" in names:
+        return node.text or "", node.closest(".katex-display") is not None
+    rendered = tag == "mjx-container" or (
+        names[:1] and names[0].startswith(("katex", "MathJax", "mjx-", "MJXc", "mwe-math"))
+    )
+    if tag != "math" and (tex := _of_attribute(node)):
+        return tex, _is_display(node, names)
+    if tag == "mjx-container":  # MathJax 4 keeps the TeX of every part
+        source = node.query_selector("mjx-math[data-latex], g[data-mml-node='math'][data-latex]")
+        if source is not None:
+            return source.getattr("data-latex") or "", _is_display(node, names)
+    if tag == "math" or node.hasattr("data-mathml") or (rendered and node.query_selector("math") is not None):
+        return _of_mathml(node)
+    if "ql-formula" in names:
+        return node.getattr("data-value") or "", False
+    if "latex-rendered" in names:
+        return _of_json(node.getattr("data-attrs") or ""), True
+    if "mwe-math-element" in names:
+        image = node.query_selector("img[alt]")
+        return (image.getattr("alt") or "" if image is not None else ""), _is_display(node, names)
+    if rendered:
+        if tex := rendered_to_tex(node):
+            return tex, _is_display(node, names)
+        if "katex-mathml" in names:  # CSDN: the tags are gone, the TeX is the last of its lines
+            lines = [line.strip() for line in (node.text or "").splitlines() if line.strip()]
+            return (lines[-1] if lines else ""), _is_display(node, names)
+    return _of_marked(node, names, protected)
+
+
+def _of_attribute(node: ElementNode) -> str:
+    """TeX in an attribute of a formula's element. A page says `data-math="true"` of whole articles as well."""
+    for name in TEX_ATTRIBUTES:
+        value = (node.getattr(name) or "").strip()
+        if value and value not in SWITCHES and not value.startswith(('{"', "[", "http")):
+            return value if node.query_selector("p, div, table, ul, ol, h2") is None else ""
+    return ""
+
+
+def _of_script(node: ElementNode) -> tuple[str, bool | None] | None:
+    kind, source = (node.getattr("type") or "").lower(), node.text or ""
+    if not kind.startswith(("math/", "text/x-tex")):
+        return None
+    display = "mode=display" in kind.replace(" ", "")
+    if kind.startswith("math/mml"):
+        document = HTMLTree.parse(source).document
+        math = document.query_selector("math") if document is not None else None
+        return _of_mathml(math) if math is not None else None
+    if kind.startswith("math/asciimath"):
+        return asciimath_to_tex(source), display
+    return source, display or None
+
+
+def _is_display(node: ElementNode, names: list[str]) -> bool:
+    joined = " ".join(names).lower()
+    if "display" in joined or "block" in joined or (node.getattr("display") or "") in ("true", "block"):
+        return True
+    if node.getattr("data-math-style") == "display" or node.hasattr("block") or node.tag == "pre":
+        return True
+    if node.getattr("data-display") in ("true", "block", "1") or "inline" in joined:
+        return "inline" not in joined
+    return (
+        node.closest(
+            ".katex-display, .katex--display, .katex-block, .MathJax_Display, .MJXc-display, .math.display"
+        )
+        is not None
+    )
+
+
+def _of_mathml(node: ElementNode) -> tuple[str, bool | None] | None:
     """TeX and display mode of an element that is or holds `<math>`: annotation, alttext, or converted."""
     source = node.getattr("data-mathml")
+    carrier = node
     if source:
-        node = HTMLTree.parse(source).body or node
-    math = node if node.tag == "math" else node.query_selector("math")
-    display = "display" in (node.getattr("class") or "") or node.getattr("display") in ("true", "block")
-    display = display or (math is not None and math.getattr("display") == "block")
-    annotation = node.query_selector('annotation[encoding="application/x-tex"], annotation[encoding="TeX"]')
-    if annotation is not None and (annotation.text or "").strip():
-        return annotation.text or "", display
+        source = source.translate(WIRIS) if source.startswith("«") else source
+        document = HTMLTree.parse(source).document
+        carrier = (document.query_selector("math") if document is not None else None) or node
+    math = carrier if carrier.tag == "math" else carrier.query_selector("math")
+    display = _is_display(node, classes(node)) or (math is not None and math.getattr("display") == "block")
+    for annotation in select(carrier, "annotation"):
+        encoding = (annotation.getattr("encoding") or "").lower()
+        if "tex" in encoding and (annotation.text or "").strip():
+            return annotation.text or "", display
     if math is None:
-        image = node.query_selector("img[alt]")
-        return (image.getattr("alt") or "" if image is not None else ""), display
+        return None
+    if tex := math.getattr("data-latex"):
+        return tex, display
     alttext = math.getattr("alttext") or ""
-    if LOOKS_LIKE_TEX.search(alttext) or alttext.strip().isalnum():
+    if alttext.strip() and (LOOKS_LIKE_TEX.search(alttext) or not SPOKEN.search(alttext)):
         return alttext, display
-    return mathml_to_tex(math), display
+    return mathml_to_tex(math) or (rendered_to_tex(node) if node.tag == "mjx-container" else ""), display
+
+
+def _of_json(attributes: str) -> str:
+    try:
+        said = json.loads(attributes)
+    except ValueError:
+        return ""
+    return str(said.get("persistentExpression", "")) if isinstance(said, dict) else ""
 
 
 def tex_of_image(image: ElementNode) -> str:
     """TeX that an image of a formula carries in its data attributes, `alt` or address; "" if it is some other image."""
-    for name in ("data-formula", "data-latex", "data-tex"):
-        if image.getattr(name):
-            return image.getattr(name) or ""
     source = image.getattr("src") or ""
-    names = set(classes(image))
-    alt = image.getattr("alt") or ""
-    if (
-        names & {"latex", "tex", "math", "Wirisformula"}
-        or "mwe-math" in " ".join(names)
+    alt = (image.getattr("alt") or "").removeprefix("LaTeX:").strip()
+    name = image.getattr("class") or ""
+    says = OF_MATHS.search(source) or OF_MATHS.search(name) or alt.startswith(("$", "\\"))
+    if not (says or image.hasattr("eeimg") or image.hasattr("data-formula")):
+        return ""
+    if tex := next((value for key in TEX_ATTRIBUTES if (value := image.getattr(key))), ""):
+        return unquote(tex) if "%5c" in tex.lower() else tex
+    of_tex = (
+        IMAGE_CLASS.search(name)
         or "imgmath" in source
-    ) and alt:
+        or image.hasattr("eeimg")
+        or alt.startswith(("$", "\\"))
+    )
+    if of_tex and alt and not alt.startswith(("http", "[公式]")):
         return alt
-    if image.hasattr("eeimg"):
-        return alt
-    if found := CHART_SERVICE.search(source):
-        return unquote_plus(found[1])
-    if found := IMAGE_SERVICE.search(source):
-        tex = found[1]
-        if "latex.php" in source:  # WordPress: further parameters follow, and the query is form-encoded
-            return unquote_plus(tex.partition("&")[0])
-        return IMAGE_OPTIONS.sub("", unquote(tex).replace("&space;", " ").replace("&plus;", "+"))
+    if image.hasattr("data-mathml"):
+        return (_of_mathml(image) or ("", None))[0]
+    if found := IMAGE_PARAMETER.search(source):
+        raw = found[1].replace("&space;", " ").replace("&plus;", "+")
+        return IMAGE_OPTIONS.sub("", unquote_plus(raw) if "%" in raw and "%20" not in raw else unquote(raw))
+    if found := IMAGE_QUERY.search(source):
+        return IMAGE_OPTIONS.sub("", unquote(found[1]).replace("&space;", " ").replace("&plus;", "+"))
+    if found := IMAGE_PATH.search(source):
+        return unquote(found[1])
     return ""
 
 
-def _replace_marked(tree: HTMLTree, node: ElementNode, protected: Protected) -> None:
-    text = node.text or ""
-    if protected.prefix in text or node.parent is None:
-        return
-    classes = (node.getattr("class") or "").split()
-    display = (
-        "display" in classes or node.tag in ("div", "pre") or node.getattr("data-math-style") == "display"
+def _stands_alone(node: ElementNode) -> bool:
+    parent = node.parent_element
+    if parent is None or parent.tag not in ("p", "div", "center", "dd", "figure"):
+        return False
+    return not (parent.text or "").strip() and len(select(parent, "img")) == 1
+
+
+def _of_marked(node: ElementNode, names: list[str], protected: Protected) -> tuple[str, bool | None] | None:
+    """An element whose class says that its text is mathematics. Several formulas and words between them: None."""
+    of_itself = (
+        node.tag in ("math-renderer", "d-math", "tex-math")
+        or node.hasattr("data-math-style")
+        or node.getattr("lang") == "math"
     )
+    if not (of_itself or MARKED & set(names)):
+        return None
+    text = node.text or ""
+    if protected.prefix in text:
+        return None
+    display = _is_display(node, names) or (node.tag == "div" and "arithmatex" not in names)
     if found := DELIMITED.fullmatch(text):
-        display = found[2] is not None or found[3] is not None or (display and node.tag != "span")
-        text = next(group for group in found.groups() if group is not None)
-    elif node.tag not in ("code", "pre") and (node.first_element_child or not LOOKS_LIKE_TEX.search(text)):
-        return
-    if r"\(" not in text and "$" not in text:  # several formulas and text between them are left to the text
-        _replace(tree, node, text, display, protected)
-
-
-def _tidy(tex: str) -> str:
-    """TeX on as few lines as it stands: no empty lines (they end a formula), one line unless it has a comment."""
-    tex = tex.strip().removeprefix("<![CDATA[").removesuffix("]]>")
-    tex = re.sub(r"^% <!\[CDATA\[|% \]\]>$", "", tex).strip()
-    if found := DELIMITED.fullmatch(tex):
-        inner = next(group for group in found.groups() if group is not None)
-        tex = inner if "$" not in inner and r"\(" not in inner else tex
-    if (found := WRAPPER.fullmatch(tex)) and _balanced(found[2]):
-        tex = found[2]  # MediaWiki wraps every formula: {\displaystyle …}
-    if re.search(r"(?<!\\)%", tex):
-        return re.sub(r"\n\s*\n", "\n", tex).strip()
-    return " ".join(tex.split())
-
-
-def _balanced(tex: str) -> bool:
-    depth = 0
-    for brace in re.findall(r"(?<!\\)[{}]", tex):
-        depth += 1 if brace == "{" else -1
-        if depth < 0:
-            return False
-    return depth == 0
+        inner = found[found.lastindex or 0]
+        if (
+            r"\(" in inner
+            or "$" in inner.replace(r"\$", "").replace(r"\text{$", "")
+            or r"\[" in inner.replace(r"\\[", "")
+        ):
+            return None
+        return text, (display and node.tag != "span") or None
+    if of_itself or node.tag in ("code", "pre"):
+        return text, display
+    if node.first_element_child is not None:
+        return None
+    if not DEFINITE & set(names) and PROSE.search(re.sub(r"\\(?:text|mbox|textrm)\{[^{}]*\}", "", text)):
+        return None
+    if DEFINITE & set(names) or LOOKS_LIKE_TEX.search(text) or FEW_LETTERS.fullmatch(text.strip()):
+        return None if "$" in text or r"\(" in text else (text, display)
+    return None

@@ -1,32 +1,37 @@
-"""HTML → Markdown: formulas, code and tables are protected, then a main-content extractor picks the text.
+"""HTML → Markdown: formulas, code and tables are protected, then main content is chosen block by block, then rendered.
 
-resiliparse (the choice of DCLM) or trafilatura decides what belongs to the page's content; both would lose most
-formulas and all indentation (see `protect`). Threads are rendered post by post instead.
+1. Parse (lexbor, by resiliparse), and put a word in the place of each formula, listing and data table (`protect`).
+2. Find a thread's posts, if the page is one (`threads`).
+3. Write the tree out and read it into arrays (`flat`); a learned classifier says which runs of text are content
+   (`content`).
+4. Render these, or the posts, as Markdown with formulas, code and tables again (`markdown`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 from html import unescape
-from typing import Any, Literal
+from typing import Any
 
-import trafilatura
-from resiliparse.extract.html2text import extract_plain_text
+import numpy as np
 from resiliparse.parse.encoding import detect_encoding, map_encoding_to_html5
 from resiliparse.parse.html import HTMLTree
 
 from pipeline.errors import Drop
-from pipeline.extract.code import BOMS, CONTROL
-from pipeline.extract.dom import select
-from pipeline.extract.formulas import protect_formulas, replace_delimited, uses_text_delimiters
+from pipeline.extract.code import BOMS
+from pipeline.extract.content import main_content
+from pipeline.extract.delimiters import delimiters_of, replace_delimited
+from pipeline.extract.dom import mentions, select
+from pipeline.extract.flat import CHARACTERS, LINKED_WORDS, MARKED, TAGS, WORDS, Flat, flatten
+from pipeline.extract.formulas import protect_formulas
 from pipeline.extract.listings import protect_listings
+from pipeline.extract.markdown import Rendering, escaped
 from pipeline.extract.metadata import json_ld, metadata_of
 from pipeline.extract.protect import Protected
 from pipeline.extract.tables import protect_tables
-from pipeline.extract.threads import Post, posts_of
+from pipeline.extract.threads import Comment, Post, Thread, thread_of
 from pipeline.read.media import unmarked_utf16
-
-Engine = Literal["resiliparse", "trafilatura"]
 
 # WHATWG decodes these labels with a larger table than Python does under the same name.
 PYTHON_NAME = {
@@ -47,20 +52,17 @@ FRAGMENT_TAG = re.compile(
 )
 COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.S)
 OTHER_MARKUP = re.compile(r"\A\s*<[?!]|</[a-z][\w:.-]*\s*>", re.I)  # XML of some kind
+CONTROL_BYTES = bytes([*range(0x09), *range(0x0E, 0x1B), *range(0x1C, 0x20)])
 MATHML_PREFIX = re.compile(r"<(/?)(?:m|mml|mathml):", re.I)
 PERMALINKS = "a.headerlink, span.mw-editsection, a.anchor, a.anchorjs-link, a.hash-link, a.heading-anchor, a.octicon-link"
-LONG_PARAGRAPH = 80  # characters
-BOILERPLATE = (
-    "nav, header, footer, aside, form, [role=navigation], [role=search], [role=banner], [role=contentinfo], "
-    "[role=complementary]"
-)
+PERMALINK_WORDS = ("headerlink", "editsection", "anchor", "hash-link", "octicon-link")
+LONG_PARAGRAPH = 80  # characters other than white space
+BOILERPLATE = frozenset(TAGS[name] for name in ("nav", "header", "footer", "aside", "form"))
 REDIRECT = re.compile(rb"<meta[^>]{0,100}http-equiv=[\"']?refresh[^>]{0,100}?url=([^\"'>\s]+)", re.I)
-KEY = 24  # characters of a paragraph's beginning by which it is found again
+MARK = re.compile(rb'data-reasonmill="([0-9.]+)"')
 
 
-def extract_html(
-    payload: bytes, *, charset: str | None = None, engine: Engine = "resiliparse"
-) -> dict[str, Any]:
+def extract_html(payload: bytes, *, charset: str | None = None) -> dict[str, Any]:
     """Text, posts, metadata and fidelity of a web page, as keyword arguments of `Extracted`.
 
     `fidelity` = share of formulas and code blocks that came through × share of text that came through, where
@@ -72,7 +74,7 @@ def extract_html(
     """
     html = decode_html(payload, charset)
     if TAG.search(html) or FRAGMENT_TAG.search(html):
-        return _Page(html, engine).extracted()
+        return HTMLPage(html).extracted()
     text = COMMENT.sub("", html)
     if OTHER_MARKUP.search(text):
         raise Drop("not_html", "no HTML tag in it")
@@ -82,35 +84,37 @@ def extract_html(
     return {"text": text, "method": "verbatim", "fidelity": 1.0}
 
 
-class _Page:
+class HTMLPage:
     """One parse of one page on its way to text."""
 
-    def __init__(self, html: str, engine: Engine) -> None:
+    def __init__(self, html: str) -> None:
         if "<m:" in html or "<mml:" in html or "<mathml:" in html:
             html = MATHML_PREFIX.sub(r"<\1", html)
-        self.lowered, self.engine = html.encode("utf-8", "replace").lower(), engine
+        self.lowered = html.encode("utf-8", "replace").lower()
         self.tree = HTMLTree.parse(html)
         if self.tree.body is None:
             raise Drop("not_html", "no body")
-        self.delimited = uses_text_delimiters(self.lowered)
+        self.delimiters = delimiters_of(self.lowered)
         self.protected = Protected.against(html)
 
     def extracted(self) -> dict[str, Any]:
-        linked = json_ld(self.tree)
-        metadata = metadata_of(self.tree, linked)
-        self._protect()
-        posts = posts_of(self.tree, self.lowered, linked)
-        main = self._main_content()
-        raw: list[str] = []
-        rendered = [self._post(post, raw) for post in posts]
-        # Where most of the text is not in the posts, the page is something else with comments below it.
-        if posts and 2 * sum(len(post["text"]) for post in rendered) > len(main):
-            text = _thread(metadata["title"], rendered)
-            raw += [post["text"] for post in rendered]  # JSON-LD leaves none
+        linked = json_ld(self.tree, self.lowered)
+        metadata = metadata_of(self.tree, self.lowered, linked)
+        self.rewrite()
+        thread = thread_of(self.tree, self.lowered, linked)
+        if thread:
+            _mark(thread)
+        flat = self.flat()
+        rendering = Rendering(flat, self.protected, self._text_formulas)
+        kept_R = main_content(flat, self.protected_in(flat))
+        posts, inside_R = self._posts(thread, flat, rendering) if thread else ([], kept_R)
+        words_R = flat.counts_RC[:, WORDS]
+        # A thread that was only guessed must hold at least half of what is content.
+        if thread and (thread.platform != "unknown" or 2 * words_R[inside_R].sum() >= words_R[kept_R].sum()):
+            text = _thread(thread.title or metadata["title"], posts)
         else:
             self.protected.restored.clear()
-            posts, raw = [], [main]
-            text = self._restore(main)
+            text, posts = rendering.markdown(kept_R), []
         if not text.strip():
             redirect = REDIRECT.search(self.lowered)
             if redirect:
@@ -118,114 +122,149 @@ class _Page:
             raise Drop("empty_text", "no main content found")
         return {
             "text": text,
-            "method": f"{self.engine}+posts" if posts else self.engine,
-            "fidelity": self._formulas_kept() * self._text_kept(raw),
-            "posts": rendered if posts else None,
+            "method": f"blocks+{thread.platform}" if thread and posts else "blocks",
+            "fidelity": self.formulas_kept(flat) * text_kept(flat, inside_R if posts else kept_R),
+            "posts": posts or None,
             **metadata,
         }
 
-    def _protect(self) -> None:
+    def rewrite(self) -> None:
         """Code first, so that nothing in it is taken for a formula; tables after what their cells hold."""
-        for link in select(self.tree, PERMALINKS):
-            link.decompose()
+        if mentions(self.lowered, PERMALINK_WORDS):
+            for link in select(self.tree, PERMALINKS):
+                link.decompose()
         protect_listings(self.tree, self.lowered, self.protected)
         protect_formulas(self.tree, self.lowered, self.protected)
-        protect_tables(self.tree, self.protected, self.delimited)
-        for heading in select(self.tree, "h1, h2, h3, h4, h5, h6"):
-            word = self.tree.create_text_node(self.protected.heading(int((heading.tag or "h2")[1])))
-            if word is not None and heading.first_child is not None and (heading.text or "").strip():
-                heading.insert_before(word, heading.first_child)
+        protect_tables(self.tree, self.protected, self.delimiters)
 
-    def _main_content(self) -> str:
-        if self.engine == "resiliparse":
-            main = extract_plain_text(self.tree, main_content=True, alt_texts=False)
-            if main.strip():
-                return main
-            # Now and then it takes the whole page for boilerplate; a page is not lost for that.
-            for element in select(self.tree, BOILERPLATE):
-                element.decompose()
-            return extract_plain_text(self.tree, alt_texts=False)
-        # Plain text, not Markdown: its Markdown escapes underscores and drops formulas.
-        document = self.tree.document.html if self.tree.document else ""
-        return trafilatura.extract(document, include_comments=True, include_tables=True) or ""
+    def flat(self) -> Flat:
+        """The rewritten tree as arrays."""
+        assert self.tree.document is not None
+        return flatten((self.tree.document.html or "").encode("utf-8", "replace"))
 
-    def _restore(self, text: str) -> str:
-        return self.protected.restore(replace_delimited(text, self.protected) if self.delimited else text)
+    def protected_in(self, flat: Flat) -> np.ndarray:
+        """int32 (runs, 3): formulas, listings and tables of each run, and the words that stand in these."""
+        extra_RC = np.zeros((flat.runs, 3), np.int32)
+        for match in re.finditer(rf"{self.protected.prefix}([mdcbt])(\d+)z".encode(), flat.html):
+            node = int(np.searchsorted(flat.start_N, match.start(), side="right")) - 1
+            if (run := int(flat.run_N[node])) >= 0:
+                extra_RC[run, 0 if match[1] in b"md" else 1] += match[1] != b"c"
+                extra_RC[run, 2] += len(self.protected.items[int(match[2])][1].split()) - 1
+        return extra_RC
 
-    def _post(self, post: Post, raw: list[str]) -> dict[str, Any]:
-        def render(body: Any) -> str:
-            if isinstance(body, str):  # HTML in JSON-LD, untouched by what was done to the tree
-                return _Page(f"<body>{body}</body>", self.engine)._whole()
-            raw.append(extract_plain_text(body.html, alt_texts=False))
-            return self._restore(raw[-1])
+    def _text_formulas(self, text: str) -> str:
+        return replace_delimited(text, self.protected, self.delimiters)
 
-        return {
-            "author": post.author,
-            "date": post.date,
-            "score": post.score,
-            "accepted": post.accepted,
-            "text": render(post.body),
-            "comments": [text for comment in post.comments if (text := render(comment))] or None,
-        }
+    def _posts(
+        self, thread: Thread, flat: Flat, rendering: Rendering
+    ) -> tuple[list[dict[str, Any]], np.ndarray]:
+        """The posts as rows of the column, and which runs are in them."""
+        everything_R, inside_R = np.ones(flat.runs, bool), np.zeros(flat.runs, bool)
+        places: dict[bytes, int] = {}
+        for node in np.flatnonzero(flat.flags_N & MARKED).tolist():
+            if found := MARK.search(flat.html[flat.start_N[node] : flat.inner_N[node]]):
+                places[found[1]] = node
 
-    def _whole(self) -> str:
-        self._protect()
-        return self._restore(extract_plain_text(self.tree, alt_texts=False))
+        def said(one: Post | Comment, place: str) -> dict[str, Any]:
+            about = {"author": one.author, "date": one.date, "score": one.score}
+            if isinstance(one.body, str):  # HTML in JSON-LD, untouched by what was done to the tree
+                return about | {"text": HTMLPage(f"<body>{one.body}</body>").whole()}
+            node = places.get(place.encode())
+            if node is None:
+                return about | {"text": ""}
+            low, high = np.searchsorted(flat.first_R, [node, flat.last_N[node]])
+            inside_R[low:high] = True
+            return about | {"text": rendering.markdown(everything_R, node, int(flat.last_N[node]))}
 
-    def _formulas_kept(self) -> float:
-        order = self.protected.in_order((self.tree.body.text or "") if self.tree.body else "")
+        posts = []
+        for number, post in enumerate(thread.posts):
+            comments = [said(comment, f"{number}.{place}") for place, comment in enumerate(post.comments, 1)]
+            comments = [comment for comment in comments if comment["text"]]
+            posts.append(
+                said(post, f"{number}.0") | {"accepted": post.accepted, "comments": comments or None}
+            )
+        return posts, inside_R
+
+    def whole(self) -> str:
+        """All text of the page, nothing left out."""
+        self.rewrite()
+        flat = self.flat()
+        return Rendering(flat, self.protected, self._text_formulas).markdown(np.ones(flat.runs, bool))
+
+    def formulas_kept(self, flat: Flat) -> float:
+        """Share of the formulas and listings between the first and the last that was rendered; 1 without any."""
+        order = self.protected.in_order(flat.html.decode("utf-8", "replace"))
         kept = [place for place, item in enumerate(order) if item in self.protected.restored]
         if not order or not kept:
             return float(not order)
         return len(kept) / (kept[-1] - kept[0] + 1)
 
-    def _text_kept(self, raw: list[str]) -> float:
-        lines = {_key(line) for text in raw for line in text.split("\n")}
-        total = kept = 0
-        for paragraph in select(self.tree, "p"):
-            text = paragraph.text or ""
-            if (
-                len(text) < LONG_PARAGRAPH
-                or paragraph.closest("nav, header, footer, aside, form") is not None
-            ):
-                continue
-            if 2 * sum(len(link.text or "") for link in select(paragraph, "a")) > len(text):
-                continue
-            total += len(text)
-            kept += len(text) if _key(text) in lines else 0
-        return kept / total if total else 1.0
+
+def text_kept(flat: Flat, kept_R: np.ndarray) -> float:
+    """Share of the characters of long paragraphs that are in kept runs; 1 without such paragraphs."""
+    counts_RC = flat.counts_RC
+    long_R = (counts_RC[:, CHARACTERS] >= LONG_PARAGRAPH) & (
+        2 * counts_RC[:, LINKED_WORDS] < counts_RC[:, WORDS]
+    )
+    total = kept = 0
+    for run in np.flatnonzero(long_R & (flat.tag_N[flat.block_R] == TAGS["p"])).tolist():
+        node = int(flat.block_R[run])
+        while node and flat.tag_N[node] not in BOILERPLATE:
+            node = int(flat.parent_N[node])
+        if not node:
+            total += int(counts_RC[run, CHARACTERS])
+            kept += int(counts_RC[run, CHARACTERS]) if kept_R[run] else 0
+    return kept / total if total else 1.0
 
 
-def _key(text: str) -> str:
-    text = re.sub(r"^\s*(?:[•*-]|\d+\.)\s+", "", text[: 8 * KEY])
-    return "".join(text.split())[:KEY]
+def _mark(thread: Thread) -> None:
+    """Say in the tree where bodies begin, so that they are found again in the arrays."""
+    for number, post in enumerate(thread.posts):
+        for place, body in enumerate([post.body, *(comment.body for comment in post.comments)]):
+            if not isinstance(body, str):
+                body.setattr("data-reasonmill", f"{number}.{place}")
 
 
 def _thread(title: str | None, posts: list[dict[str, Any]]) -> str:
     """The text of a thread: its title, then every post with its comments, in order."""
     parts = [f"# {title}"] if title else []
     for post in posts:
-        parts.append(post["text"])
-        parts += [f"- {comment}" for comment in post["comments"] or ()]
+        parts += [_byline(post), post["text"]]
+        for comment in post["comments"] or ():
+            text = comment["text"].replace("\n", "\n  ")
+            by = _byline(comment)
+            parts.append(f"- {by}: {text}" if by else f"- {text}")
     return "\n\n".join(part for part in parts if part)
+
+
+def _byline(said: dict[str, Any]) -> str:
+    """Who, when, how it was valued.
+
+    >>> _byline({"author": "ada", "date": "2024-03-05T10:00:00Z", "score": 7, "accepted": True})
+    '**ada**, 2024-03-05, score 7, accepted'
+    """
+    parts = [f"**{escaped(said['author'])}**" if said["author"] else "", (said["date"] or "")[:10]]
+    parts += [
+        f"score {said['score']}" if said["score"] is not None else "",
+        "accepted" if said.get("accepted") else "",
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 def decode_html(payload: bytes, charset: str | None = None) -> str:
     """Bytes of a web page → str.
 
-    Order: byte-order mark, the NULs of UTF-16, valid UTF-8, the transport's charset, `<meta>`, detection. Valid UTF-8 beats what the page declares, which is often a leftover; of other candidates the one with the fewest
-    undecodable bytes wins. Raises `Drop`: not_html for binary data, undecodable above 5 % undecodable.
+    Order: byte-order mark, the NULs of UTF-16, valid UTF-8, the transport's charset, `<meta>`, detection. Valid UTF-8 beats
+    what the page declares, which is often a leftover; of other candidates the one with the fewest undecodable bytes wins. Raises `Drop`: not_html for binary data, undecodable above 5 % undecodable.
     """
     for mark, encoding in BOMS:
         if payload.startswith(mark):
-            return _checked(payload[len(mark) :].decode(encoding, "replace"))
+            return _text(payload[len(mark) :].decode(encoding, "replace"))
     if utf16 := unmarked_utf16(payload):
-        return _checked(payload.decode(utf16, "replace"))
+        return _text(payload.decode(utf16, "replace"))
     if b"\0" not in payload[:2000] and b"\x1b$" not in payload:  # neither UTF-16 nor ISO-2022
-        try:
-            return _checked(payload.decode("utf-8"))
-        except UnicodeDecodeError:
-            pass
+        with contextlib.suppress(UnicodeDecodeError):
+            return _text(payload.decode("utf-8"), payload)
     best: tuple[int, str] | None = None
     for name in (charset, detect_encoding(payload, from_html_meta=True), detect_encoding(payload), "utf-8"):
         name = map_encoding_to_html5(name, fallback_utf8=False) if name else None
@@ -242,10 +281,12 @@ def decode_html(payload: bytes, charset: str | None = None) -> str:
             break
     if best is None or best[0] > 0.05 * len(best[1]):
         raise Drop("undecodable", "no encoding fits: more than 5 % of the text cannot be decoded")
-    return _checked(best[1])
+    return _text(best[1])
 
 
-def _checked(text: str) -> str:
-    if len(CONTROL.findall(text)) * 100 > len(text):
+def _text(text: str, utf8: bytes | None = None) -> str:
+    """Raises `Drop` for a text with more than 1 % control characters. `utf8`: the same, if there is no need to encode it."""
+    data = text.encode("utf-8", "replace") if utf8 is None else utf8
+    if (len(data) - len(data.translate(None, CONTROL_BYTES))) * 100 > len(text):
         raise Drop("not_html", "binary data")
-    return text.replace("\0", "")
+    return text.replace("\0", "") if "\0" in text else text

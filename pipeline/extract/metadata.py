@@ -9,7 +9,7 @@ from typing import Any
 
 from resiliparse.parse.html import HTMLTree
 
-from pipeline.extract.dom import select
+from pipeline.extract.dom import mentions, select
 
 TITLE = ("citation_title", "og:title", "twitter:title", "dc.title")
 AUTHOR = ("citation_author", "author", "article:author", "dc.creator", "parsely-author", "sailthru.author")
@@ -40,13 +40,14 @@ ARTICLES = (
 MAX_JSON = 1_000_000  # characters of one JSON-LD block
 
 
-def metadata_of(tree: HTMLTree, linked: list[dict[str, Any]]) -> dict[str, str | None]:
+def metadata_of(tree: HTMLTree, lowered: bytes, linked: list[dict[str, Any]]) -> dict[str, str | None]:
     """title, author, date (ISO 8601), site, licence (SPDX where it is Creative Commons), language_hint; null = unsaid.
 
-    `linked` is what `json_ld` gave for the same tree.
+    `lowered` is the page as lower-case UTF-8, `linked` what `json_ld` gave for the same tree. A selector over a whole
+    page costs a quarter of a millisecond, so each is asked only where the page mentions what it looks for.
     """
     meta: dict[str, str] = {}
-    for node in select(tree, "meta[content]"):
+    for node in select(tree.head or tree, "meta[content]") or select(tree, "meta[content]"):
         name = (
             node.getattr("name")
             or node.getattr("property")
@@ -64,7 +65,7 @@ def metadata_of(tree: HTMLTree, linked: list[dict[str, Any]]) -> dict[str, str |
     author = first(AUTHOR)
     author = name_of(article.get("author")) if author is None or author.startswith("http") else author
     date = iso_date(first(DATE)) or iso_date(article.get("datePublished") or article.get("dateCreated"))
-    if date is None:
+    if date is None and mentions(lowered, ("datepublished", "pubdate", "<time")):
         times = select(tree, "[itemprop=datePublished], time[pubdate], article time[datetime]")[:1]
         date = next((iso_date(t.getattr("datetime") or t.getattr("content") or t.text) for t in times), None)
     title = first(TITLE) or _text(article.get("headline")) or " ".join((tree.title or "").split()) or None
@@ -73,14 +74,17 @@ def metadata_of(tree: HTMLTree, linked: list[dict[str, Any]]) -> dict[str, str |
         "author": author,
         "date": date,
         "site": first(SITE) or name_of(article.get("publisher")),
-        "licence": _licence(tree, article) or first(LICENCE),
+        "licence": (_licence(tree, article) if b"licen" in lowered or b"creativecommons" in lowered else None)
+        or first(LICENCE),
         "language_hint": _language(tree, meta),
     }
 
 
-def json_ld(tree: HTMLTree) -> list[dict[str, Any]]:
+def json_ld(tree: HTMLTree, lowered: bytes) -> list[dict[str, Any]]:
     """Every JSON-LD object of the page, `@graph` and lists flattened one level; broken blocks are passed over."""
     found: list[dict[str, Any]] = []
+    if b"ld+json" not in lowered:
+        return found
     for script in select(tree, 'script[type="application/ld+json"]'):
         text = script.text or ""
         if len(text) > MAX_JSON:
@@ -145,8 +149,10 @@ def _licence(tree: HTMLTree, article: dict[str, Any]) -> str | None:
 
 
 def _language(tree: HTMLTree, meta: dict[str, str]) -> str | None:
-    roots = select(tree, "html[lang], html[xml\\:lang], body[lang]")
-    declared = [root.getattr("lang") or root.getattr("xml:lang") or "" for root in roots[:2]]
+    roots = [
+        root for root in (tree.document.query_selector("html") if tree.document else None, tree.body) if root
+    ]
+    declared = [root.getattr("lang") or root.getattr("xml:lang") or "" for root in roots]
     for value in (*declared, meta.get("content-language", ""), meta.get("og:locale", "")):
         tag = value.replace("_", "-").split(",")[0].strip()
         if re.fullmatch(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*", tag):

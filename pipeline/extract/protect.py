@@ -7,6 +7,7 @@ it, as OpenWebMath does it. What comes out says which formulas the extractor kep
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -51,6 +52,20 @@ class Protected:
             else:
                 found.append(number)
         return found
+
+    def parts(self, text: str) -> Iterator[tuple[str, bool]]:
+        """A text in pieces: what runs on, with its formulas and code spans again, and blocks (True: code, tables)."""
+        at = 0
+        for match in re.finditer(rf"{self.prefix}([bt])(\d+)z", text):
+            yield self._opened(text[at : match.start()]), False
+            number = int(match[2])
+            self.restored.add(number)
+            yield self._opened(self.items[number][1]) if match[1] == "t" else self.items[number][1], True
+            at = match.end()
+        yield self._opened(text[at:]), False
+
+    def _opened(self, text: str) -> str:
+        return re.sub(rf"{self.prefix}([mdc])(\d+)z", self._inline, text)
 
     def restore(self, text: str) -> str:
         """Extracted text → Markdown: headings, lists, formulas, code, tables in place of their words."""

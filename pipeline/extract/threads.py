@@ -1,180 +1,336 @@
-"""Threads: who said what in which order, from the markup of the common forum programs and schema.org.
+"""Threads: who said what in which order, from the markup of forum programs, schema.org, or repeated siblings.
 
-A page is a thread when at least two posts are found. Their bodies are given back as elements (or as HTML in strings,
-for JSON-LD) to be rendered like any other page.
+Bodies are given back as elements (or as HTML in strings, for JSON-LD) to be rendered like any other page. Quotes
+of earlier posts, signatures, edit notes and buttons are taken out of the tree; short quotes, those of other pages
+and those with formulas or code stay.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from html import escape
 from typing import Any
 
 from resiliparse.parse.html import ElementNode, HTMLTree
 
-from pipeline.extract.dom import classes, mentions, select
+from pipeline.extract.dates import date_in, date_of_post
+from pipeline.extract.dom import select
 from pipeline.extract.metadata import iso_date, name_of
+from pipeline.extract.platforms import PLATFORMS, Parts, Platform
+from pipeline.extract.repeated import repeated_posts
 
 
-@dataclass(frozen=True)
-class Platform:
-    """Selectors of one forum program: a post, and within it the parts."""
+@dataclass
+class Comment:
+    """What somebody remarks on a post. A body that is a string is HTML of its own."""
 
-    post: str
-    body: str
-    author: str
-    date: str
-    score: str = ""
-    comment: str = ""
+    body: ElementNode | str
+    author: str | None = None
+    date: str | None = None
+    score: int | None = None
 
 
 @dataclass
 class Post:
+    """One contribution to a thread. `accepted` is None where the platform or the page knows no such mark."""
+
     body: ElementNode | str
     author: str | None = None
     date: str | None = None
     score: int | None = None
     accepted: bool | None = None
-    comments: tuple[ElementNode | str, ...] = ()
+    comments: tuple[Comment, ...] = ()
 
 
-SCHEMA = "[itemtype$='schema.org/{}']"
-PLATFORMS = {  # the first that finds two posts wins; schema.org last, for it often marks only the question
-    "stackexchange": Platform(
-        "div.question, div.answer", "div.js-post-body, div.s-prose, div.post-text",
-        ".user-details[itemprop=author] a, .post-signature.owner .user-details a, .user-details a",
-        "time[itemprop=dateCreated], .user-action-time .relativetime", ".js-vote-count, .vote-count-post", ".comment-copy",
-    ),
-    "discourse": Platform(
-        "div.crawler-post", "div.post[itemprop], div.post", ".creator [itemprop=name], [itemprop=name]", "time[datetime]",
-        "[itemprop=userInteractionCount]",
-    ),
-    "discourse_app": Platform("div.topic-post", "div.cooked", ".names a, .username a", ".post-date [data-time], time"),
-    "xenforo": Platform(
-        "article.message, li.message", "div.bbWrapper, blockquote.messageText", ".message-name, .username", "time[datetime]"
-    ),
-    "phpbb": Platform(
-        "div.post[id]", "div.content", ".author .username, .author .username-coloured, .postprofile a.username, .author strong",
-        "time[datetime]",
-    ),
-    "invision": Platform(
-        "article.ipsComment", "[data-role=commentContent]", ".ipsComment_author a, .cAuthorPane_author a", "time[datetime]"
-    ),
-    "schema.org": Platform(
-        ", ".join(SCHEMA.format(kind) for kind in ("Question", "Answer", "DiscussionForumPosting", "Comment")),
-        "[itemprop=text], [itemprop=articleBody]", "[itemprop=author] [itemprop=name], [itemprop=author]",
-        "[itemprop=dateCreated], [itemprop=datePublished], time[datetime]", "[itemprop=upvoteCount]",
-    ),
-}  # fmt: skip
-MARKS = (
-    "js-post-body", "s-prose", "post-text", "crawler-post", "topic-post", "bbwrapper", "messagetext", "phpbb", "postbody",
-    "ipscomment", "schema.org/question", "schema.org/qapage", "discussionforumposting", '"qapage"',
-)  # fmt: skip
-# Quotes repeat an earlier post; signatures and edit notes are not part of one.
-NOISE = "blockquote.bbCodeBlock--quote, aside.quote, .signature, .js-selectToQuoteEnd, .bbCodeBlock-expandLink, .notice"
+@dataclass
+class Thread:
+    """Posts in reading order, the opening post first. `title` is None where no heading says it."""
+
+    title: str | None
+    posts: list[Post] = field(default_factory=list)
+    platform: str = ""
 
 
-def posts_of(tree: HTMLTree, lowered: bytes, linked: list[dict[str, Any]]) -> list[Post]:
-    """The posts of a thread page in page order (question first, then answers); [] when the page is no thread."""
-    if not mentions(lowered, MARKS):
-        return []
-    for platform in PLATFORMS.values():
-        if platform is PLATFORMS["schema.org"] and b"schema.org/faqpage" in lowered:
-            break  # its questions and answers are one author's
-        posts = _from_markup(tree, platform)
-        if len(posts) > 1:
-            return posts
-    for item in linked:
-        posts = _from_json(item)
-        if len(posts) > 1:
-            return posts
-    return []
+CLASS = re.compile(rb'class=["\']?([^"\'>]+)')
+MARKS = [(platform, frozenset(platform.marks.encode().split())) for platform in PLATFORMS]
+OPENING = re.compile(rb"schema\.org/(?:question|qapage|discussionforumposting)")
+HEAD = 5_000  # bytes
+PROTECTED = re.compile(r"Qz\d*x[a-z]\d+z|\\[(\[]|\$\$")  # a formula or code, in its place a word
+QUOTE_HEADER = ".quotetitle, .quoteheader, p.citation, .topslice_quote"
+AUTHOR_ATTRIBUTES = ("data-author", "author", "data-username")
+DATE_ATTRIBUTES = ("datetime", "content", "data-time", "data-timestamp", "data-utc", "ts", "title")
+SCORE_ATTRIBUTES = ("data-value", "content", "data-votes", "data-score", "title")
+LEAST_QUOTE, ONE_WORD = 60, 10  # characters without white space
+MOST_POSTS = 2_000  # of one page; one with more is no thread to us, for the time of a page is bounded
+MOST_CANDIDATES = 6  # of a part within one box
+
+DEEPEST = 200  # replies to replies in JSON-LD
+NUMBER = re.compile(r"([-−]?\d[\d,]{0,12})(\.\d+)?\s?([km万])?\b", re.I)
+MANY = {"k": 1e3, "m": 1e6, "万": 1e4}
 
 
-def _from_markup(tree: HTMLTree, platform: Platform) -> list[Post]:
-    posts = []
-    for node in select(tree, platform.post):
-        # A question's element can hold its answers: a part belongs to the nearest post around it.
-        body = _own(node, platform.body, platform.post)
-        if body is None or not (body.text or "").strip():
+def thread_of(tree: HTMLTree, lowered: bytes, linked: list[dict[str, Any]]) -> Thread | None:
+    """The thread a page shows; None when it shows none: an article with comments below it is an article.
+
+    `lowered` is the page as lower-case UTF-8, `linked` its JSON-LD. Changes the tree: see the module's docstring.
+    """
+    classes = CLASS.findall(lowered)
+    used = frozenset(b" ".join(set(classes)).split())
+    single: Thread | None = None
+    for platform, marks in MARKS:
+        if platform.name == "schema.org":
+            if not _is_discussion(tree, lowered):
+                continue
+        elif used.isdisjoint(marks) and not (
+            platform.mention and platform.mention.encode() in lowered[:HEAD]
+        ):
             continue
-        for noise in select(body, NOISE):
-            noise.decompose()
-        author = _own(node, platform.author, platform.post)
-        date = _own(node, platform.date, platform.post)
-        score = _own(node, platform.score, platform.post) if platform.score else None
-        comments = select(node, platform.comment) if platform.comment else []
-        name = node.getattr("data-author") or (_value(author) if author is not None else "")
-        accepted = "accepted-answer" in classes(node) or node.getattr("itemprop") == "acceptedAnswer"
-        posts.append(
-            Post(
-                body,
-                author=" ".join(name.split()) or None,
-                date=_date(date) if date is not None else None,
-                score=_integer(_value(score)) if score is not None else None,
-                accepted=accepted if _is_answer(node) else None,
-                comments=tuple(comments),
-            )
-        )
+        posts = _posts(tree, platform)
+        if len(posts) > 1:
+            return Thread(_title(tree, platform), posts, platform.name)
+        if posts and posts[0].author and platform.alone and single is None:
+            single = Thread(_title(tree, platform), posts, platform.name)
+    declared = [thread for item in linked if (thread := _from_json(item)) is not None]
+    if len(declared) == 1 and len(declared[0].posts) > 1:  # several questions are an FAQ
+        return declared[0]
+    if single is not None:
+        return single
+    found = repeated_posts(tree, classes)
+    if not found:
+        return None
+    _drop_quotes([post.body for post in found], "blockquote")
+    return Thread(
+        _title(tree, None),
+        [Post(post.body, post.author, post.date) for post in found],
+        "unknown",
+    )
+
+
+def posts_of(tree: HTMLTree, lowered: bytes, linked: list[dict[str, Any]]) -> list[Any]:
+    """The posts of `thread_of`, their comments as bodies only."""
+    thread = thread_of(tree, lowered, linked)
+    for post in thread.posts if thread else ():
+        post.comments = tuple(comment.body for comment in post.comments)  # type: ignore[misc]
+    return thread.posts if thread else []
+
+
+def _is_discussion(tree: HTMLTree, lowered: bytes) -> bool:
+    """schema.org comments alone stand under articles; several questions on a page are answered by their asker."""
+    if not OPENING.search(lowered) or b"schema.org/faqpage" in lowered:
+        return False
+    return len(select(tree, "[itemtype$='schema.org/Question']")) < 2
+
+
+def _posts(tree: HTMLTree, platform: Platform) -> list[Post]:
+    parts = platform.post
+    if tree.document is None or tree.document.query_selector(parts.body) is None:
+        return []
+    for noise in select(tree, platform.noise) if platform.noise else ():
+        noise.remove()
+    bodies = _bodies(tree, parts)
+    outer = {box.parent_element.closest(parts.box) for box in bodies if box.parent_element is not None}
+    comments: dict[ElementNode, list[Comment]] = {}
+    if platform.comment is not None:
+        for box, body in _bodies(tree, platform.comment).items():
+            author, date, score = _said(box, body, platform.comment, nested=False)
+            if (post := box.closest(parts.box)) is not None:
+                comments.setdefault(post, []).append(Comment(body, author, date, score))
+    if platform.quote:
+        _drop_quotes(list(bodies.values()), platform.quote)
+    accepted = {box for box in bodies if _accepted(box, platform, box in outer)}
+    posts = []
+    for number, (box, body) in enumerate(bodies.items()):
+        author, date, score = _said(box, body, parts, box in outer)
+        is_answer = box.matches(platform.answer) if platform.answer else bool(accepted) and number > 0
+        mark = (box in accepted) if is_answer else None
+        text = _paragraphs(body.getattr("content") or "") if body.tag == "meta" else body
+        posts.append(Post(text, author, date, score, mark, tuple(comments.get(box, ()))))
     return posts
 
 
-def _own(node: ElementNode, selectors: str, post: str) -> ElementNode | None:
-    """The first part of this very post that the first of the selectors that finds one finds."""
-    for found in (found for selector in selectors.split(", ") for found in select(node, selector)):
-        if found.parent_element is not None and found.parent_element.closest(post) == node:
-            return found
+def _paragraphs(text: str) -> str:
+    """Text without markup, as in microdata that is not shown → HTML."""
+    return "".join(f"<p>{escape(paragraph)}</p>" for paragraph in text.split("\n\n"))
+
+
+def _bodies(tree: HTMLTree, parts: Parts) -> dict[ElementNode, ElementNode]:
+    """Box → body in page order. Further bodies in one box, such as later additions, move into the first."""
+    found: dict[ElementNode, ElementNode] = {}
+    bodies = select(tree, parts.body)
+    for body in bodies if len(bodies) <= MOST_POSTS else ():
+        parent = body.parent_element
+        box = parent.closest(parts.box) if parent is not None else None
+        if box is None or not (body.text or body.getattr("content") or "").strip():
+            continue
+        first = found.setdefault(box, body)
+        if first.tag == "meta":
+            found[box] = body
+        elif first != body and body.tag != "meta" and not first.contains(body):
+            first.append_child(body)
+    return found
+
+
+def _own(box: ElementNode, parts: Parts, selectors: str, nested: bool) -> Iterator[ElementNode]:
+    """What the first selector finds, then the second, …; in a box around others, only what is its own."""
+    for selector in selectors.split(", ") if selectors else ():
+        for node in select(box, selector)[:MOST_CANDIDATES]:
+            if not nested or (
+                node.parent_element is not None and node.parent_element.closest(parts.box) == box
+            ):
+                yield node
+
+
+def _said(
+    box: ElementNode, body: ElementNode, parts: Parts, nested: bool
+) -> tuple[str | None, str | None, int | None]:
+    """Author, date and score of one box."""
+    author = next((value for name in AUTHOR_ATTRIBUTES if (value := box.getattr(name))), None)
+    date = _date(_own(box, parts, parts.date, nested)) or iso_date(box.getattr("created-timestamp"))
+    previous = box.previous_element_sibling if date is None else None
+    if previous is not None and not previous.matches(parts.box):  # bbPress: a header before the box
+        date = _date(_own(previous, parts, parts.date, nested=False))
+    score = _integer(box.getattr("score") or "")
+    for node in _own(box, parts, parts.score, nested) if score is None else ():
+        values = [node.getattr(name) or "" for name in SCORE_ATTRIBUTES]
+        score = next(
+            (number for value in (*values, node.text) if (number := _integer(value or "")) is not None), None
+        )
+        if score is not None:
+            break
+    return author or _author(_own(box, parts, parts.author, nested)), date or _date_before(box, body), score
+
+
+def _date_before(box: ElementNode, body: ElementNode) -> str | None:
+    """A date in the text that stands before the body, other than the day its author joined."""
+    text, said = box.text or "", (body.text or "").strip()[:40]
+    end = text.find(said) if said else 0
+    return date_of_post(text[max(0, end - 500) : max(0, end)])
+
+
+def _author(nodes: Iterable[ElementNode]) -> str | None:
+    for node in nodes:
+        name = node.getattr("data-username") or node.getattr("content") or node.text or ""
+        if name := " ".join(name.split())[:100].removesuffix(":"):
+            return name
     return None
 
 
-def _is_answer(node: ElementNode) -> bool:
-    return "answer" in classes(node) or (node.getattr("itemtype") or "").endswith("Answer")
+def _accepted(box: ElementNode, platform: Platform, nested: bool) -> bool:
+    if not platform.accepted:
+        return False
+    return box.matches(platform.accepted) or (
+        next(_own(box, platform.post, platform.accepted, nested), None) is not None
+    )
 
 
-def _value(node: ElementNode) -> str:
-    return node.getattr("data-value") or node.getattr("content") or node.text or ""
+def _title(tree: HTMLTree, platform: Platform | None) -> str | None:
+    """The heading that the page's own title repeats, else the first where this platform puts it."""
+    said = _squeezed(tree.title or "")
+    first = None
+    for selector in (platform.title if platform else "h1, h2").split(", "):
+        for node in select(tree, selector)[:MOST_CANDIDATES]:
+            text = " ".join((node.text or "").split()).removeprefix("Re: ")
+            if not 2 <= len(text) <= 400:
+                continue
+            if _squeezed(text)[:60] in said:
+                return text
+            first = first or (text if platform and selector != "h1" else None)
+    return first
 
 
-def _date(node: ElementNode) -> str | None:
-    for value in (node.getattr("datetime"), node.getattr("content"), node.getattr("title"), node.text):
-        if date := iso_date(value):
-            return date
+def _squeezed(text: str) -> str:
+    return "".join(text.lower().split())
+
+
+def _drop_quotes(bodies: list[ElementNode], selector: str) -> None:
+    """Take out quotes whose words stand in a post of this page.
+
+    Those with formulas or code stay, for no such may be lost, and those of a post that is nothing else.
+    """
+    quotes = [(body, quote) for body in bodies for quote in select(body, selector)]
+    if not quotes:
+        return
+    own = {body: body.text or "" for body in bodies}
+    for body, quote in quotes:
+        own[body] = own[body].replace(quote.text or "\0", " ", 1)
+    said = _squeezed("\n".join(own.values()))
+    for body, quote in quotes:
+        text = quote.text or ""
+        if own[body].strip() and not PROTECTED.search(text) and _repeats(_squeezed(text), said):
+            header = quote.previous_element_sibling
+            if header is not None and header.matches(QUOTE_HEADER):
+                header.remove()
+            quote.remove()
+
+
+def _repeats(quote: str, said: str) -> bool:
+    """Whether one of a few windows of a quote stands in what was said.
+
+    A few quoted words are part of the answer to them and stay; a single one says nothing.
+    """
+    if len(quote) < LEAST_QUOTE:
+        return len(quote) < ONE_WORD
+    length = 20
+    starts = [int(share * (len(quote) - length)) for share in (1, 0.75, 0.5, 0.35)]
+    return any(quote[start : start + length] in said for start in starts)
+
+
+def _date(nodes: Iterable[ElementNode]) -> str | None:
+    for node in nodes:
+        values = [value for name in DATE_ATTRIBUTES if (value := node.getattr(name))]
+        for value in (*values, node.text or ""):
+            if date := date_in(value):
+                return date
     return None
 
 
 def _integer(value: Any) -> int | None:
-    found = re.search(r"-?\d{1,9}", str(value).replace(",", "").replace("−", "-"))
-    return int(found[0]) if found else None
+    found = NUMBER.search(str(value))
+    if not found:
+        return None
+    number = found[1].replace(",", "").replace("−", "-")
+    return round(float(number + (found[2] or "")) * MANY.get((found[3] or "").lower(), 1))
 
 
-def _from_json(item: dict[str, Any]) -> list[Post]:
-    """QAPage and DiscussionForumPosting of schema.org in JSON-LD."""
+def _from_json(item: dict[str, Any]) -> Thread | None:
+    """QAPage and DiscussionForumPosting of schema.org in JSON-LD; a reply follows what it replies to."""
     main = item.get("mainEntity") if item.get("@type") == "QAPage" else item
-    main = main[0] if isinstance(main, list) and main else main
+    main = main[0] if isinstance(main, list) and len(main) == 1 else main
     if not isinstance(main, dict) or main.get("@type") not in ("Question", "DiscussionForumPosting"):
-        return []
-    answers = [(answer, True) for answer in _list(main.get("acceptedAnswer"))]
-    answers += [(answer, False) for answer in _list(main.get("suggestedAnswer"))]
-    entries: list[tuple[dict[str, Any], bool | None]] = [(main, None), *answers]
-    if not answers:
-        entries += [(comment, None) for comment in _list(main.get("comment"))]
-    posts = []
-    for entry, accepted in entries:
-        text = next(
-            (entry[k] for k in ("text", "articleBody", "name") if isinstance(entry.get(k), str) and entry[k]),
-            "",
-        )
-        comments = (
-            tuple(c["text"] for c in _list(entry.get("comment")) if isinstance(c.get("text"), str))
-            if answers
-            else ()
-        )
-        if text.strip():
-            date = iso_date(entry.get("dateCreated") or entry.get("datePublished"))
-            score = _integer(entry["upvoteCount"]) if "upvoteCount" in entry else None
-            posts.append(Post(text, name_of(entry.get("author")), date, score, accepted, comments))
-    return posts
+        return None
+    answers = [(answer, True) for answer in _entries(main.get("acceptedAnswer"))]
+    answers += [(answer, False) for answer in _entries(main.get("suggestedAnswer"))]
+    posts = _entry(main, None, comments=bool(answers))
+    for answer, accepted in answers:
+        posts += _entry(answer, accepted, comments=True)
+    title = main.get("name") or main.get("headline")
+    return Thread(" ".join(title.split()) if isinstance(title, str) else None, posts, "schema.org")
 
 
-def _list(value: Any) -> list[dict[str, Any]]:
+def _entry(entry: dict[str, Any], accepted: bool | None, comments: bool, depth: int = 0) -> list[Post]:
+    """The post an entry is; its comments as comments, or as the posts that follow it."""
+    texts = (entry.get(key) for key in ("text", "articleBody", "description", "name"))
+    text = next((text for text in texts if isinstance(text, str) and text.strip()), "")
+    remarks = _entries(entry.get("comment")) if depth < DEEPEST else []
+    post = Post(text, *_credits(entry), accepted)
+    posts = [post] if text else []
+    if comments:
+        kept = [remark for remark in remarks if isinstance(remark.get("text"), str)]
+        post.comments = tuple(Comment(remark["text"], *_credits(remark)) for remark in kept)
+        return posts
+    return posts + [p for remark in remarks for p in _entry(remark, None, comments=False, depth=depth + 1)]
+
+
+def _credits(entry: dict[str, Any]) -> tuple[str | None, str | None, int | None]:
+    date = iso_date(entry.get("dateCreated") or entry.get("datePublished"))
+    return (
+        name_of(entry.get("author")),
+        date,
+        _integer(entry["upvoteCount"]) if "upvoteCount" in entry else None,
+    )
+
+
+def _entries(value: Any) -> list[dict[str, Any]]:
     return [v for v in (value if isinstance(value, list) else [value]) if isinstance(v, dict)]

@@ -149,7 +149,9 @@ def test_a_deleted_or_damaged_shard_is_made_again(tmp_path):
 def test_too_many_failures_end_the_run_with_the_reason_and_keep_the_rest(tmp_path):
     write_docs(tmp_path, [["fine"] * 30, ["raise"] * 30])
     with pytest.raises(RunError, match=r"raised 30.*budget of 10"):
-        run(tmp_path, Lengths(), options=RunOptions(workers=1, quiet=True, **LIMITS))  # one shard after the other
+        run(
+            tmp_path, Lengths(), options=RunOptions(workers=1, quiet=True, **LIMITS)
+        )  # one shard after the other
     assert (tmp_path / "lengths" / "00000.parquet").exists()
     (summary,) = run(tmp_path, Lengths(), options=on_lasting_workers(failure_budget=1.0))
     assert summary.failed["raised"] == 30

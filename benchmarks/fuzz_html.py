@@ -1,0 +1,315 @@
+"""Broken, hostile and huge pages through our HTML extraction: bounded time and memory, and every page accounted for.
+
+    python benchmarks/fuzz_html.py [--pages 10000] [--seed 0] [--wcxb DIR] [--keep DIR]
+
+Pages of our own (formulas in every encoding that needs no program to set it, code, tables, a thread) and, where they are,
+WCXB's are cut, nested 10,000 deep, blown up to 50 MB, re-encoded and so on, one to three things at a time. Each must come
+out as a text or be dropped with a reason, within the limits; anything else fails the run (exit code 1) and is kept as a
+file with --keep. A text must be encodable, and must hold none of the words that stand for formulas while a page is
+worked on, unless the page itself had it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import re
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.extraction_html import DATA, WORK
+from benchmarks.extraction_html_parts.formulas import formula_pages
+from benchmarks.extraction_html_parts.general import wcxb_pages
+from benchmarks.extraction_html_parts.tools import Answer, Page, Tool
+from pipeline.extract.protect import Protected
+
+SECONDS = 10.0  # of CPU for a page of a megabyte or less; more for more, in proportion
+SECONDS_PER_MB = 1.0
+MEGABYTES = 2048  # of memory at any time
+WORD = re.compile(Protected.against("").prefix + r"[a-z]?\d+z")
+TAG = re.compile(rb"<(/?)([a-zA-Z][\w-]*)")
+NAMES = (
+    b"div span p table tr td ul li pre code math mrow script style svg b a h1 article nav blockquote template noscript select"
+    b" option textarea button iframe form mjx-container annotation semantics frameset body html head title plaintext"
+).split()
+NESTED = (
+    (b"<div>", b"</div>"), (b"<span class=katex>", b"</span>"), (b"<table><tr><td>", b"</td></tr></table>"),
+    (b"<ul><li>", b"</li></ul>"), (b"<blockquote>", b"</blockquote>"), (b"<b><i>", b"</i></b>"), (b"<math><mrow>", b"</mrow></math>"),
+    (b"<mfrac><msup>", b""), (b"<pre><code>", b"</code></pre>"), (b"<a href=/>", b""), (b"<mjx-container><mjx-mrow>", b""), (b"<font>", b""),
+)  # fmt: skip
+BROKEN = (
+    b"&", b"&#", b"&#x", b"&amp", b"&#0;", b"&#x110000;", b"&#xD800;", b"&#99999999999999999999;", b"&notanentity;", b"&lt", b"&nbsp", b"&#128;",
+)  # fmt: skip
+MARKS = (
+    b"$", b"$$", rb"\(", rb"\)", rb"\[", rb"\]", rb"\begin{align}", rb"\end{align}", b"```", b"~~~", b"`", b"[tex]", b"[/itex]", WORD.pattern[:3].encode() + b"m1z",
+    b"|", b"\n\n", b"<br>", b"\t", "\u202e".encode(), "\u2028".encode(), b"\x00", b"\xc2\x85",
+)  # fmt: skip
+UNCLOSED = (
+    b"<!--", b"<![CDATA[", b"<script>", b"<style>", b"<template>", b"<noscript>", b"<svg>", b"<title>", b"<textarea>", b"<plaintext>", b"<select>",
+    b"<script type='math/tex'>", b"<math>", b"<pre>", b"<table>", b"<!doctype", b"<?xml", b"<annotation encoding='application/x-tex'>",
+)  # fmt: skip
+OWN = """<!DOCTYPE html><html lang="en"><head><title>A page</title><meta charset="utf-8"></head><body><nav><a href="/">Home</a></nav>
+<main><h1>Sorting</h1><p>To sort is to <code>compare</code> and to swap, about <i>n</i><sup>2</sup> times at first.</p>
+<div class="highlight"><table><tr><td class="linenos"><pre>1\n2\n3</pre></td><td class="code"><pre class="language-python">def f(x):
+    for y in x:\n        yield y &lt; 3</pre></td></tr></table></div>
+<table><thead><tr><th>n</th><th>steps</th></tr></thead><tbody><tr><td>10</td><td>45</td></tr><tr><td>100</td><td>4950</td></tr></tbody></table>
+<ol><li>First<ul><li>inner</li></ul></li><li>Second</li></ol><dl><dt>swap</dt><dd>两个元素交换位置</dd></dl>
+<figure><img src="a.png" alt="a picture"><figcaption>Steps by size</figcaption></figure></main><footer>Imprint</footer></body></html>"""
+THREAD = '<html><head><title>How to sort?</title></head><body><div id="question" class="question"><div class="js-post-body"><p>{}</p></div></div>{}</body></html>'
+ANSWER = (
+    '<div id="answer-{0}" data-answerid="{0}" class="answer"><div class="js-vote-count">{0}</div><div class="js-post-body"><p>Try number {0}: '
+    'compare the first with the second, and so on to the end of the list.</p></div><ul class="comments-list"><li><span class="comment-copy">'
+    "This takes too long for {0} items.</span></li></ul></div>"
+)
+
+
+def own_pages() -> list[bytes]:
+    """What is broken here: pages with formulas, with code and tables, and a thread."""
+    pages, _ = formula_pages({}, every=6)
+    thread = THREAD.format(
+        "How does one sort a list by hand, without looking at it twice?",
+        "".join(map(ANSWER.format, range(9))),
+    )
+    return [OWN.encode(), thread.encode(), *(page.payload for page in pages)]
+
+
+# mutations: bytes of a page → bytes
+
+
+def cut(page: bytes, choice: random.Random) -> bytes:
+    start, end = sorted(choice.randrange(len(page) + 1) for _ in range(2))
+    return choice.choice((page[:start], page[end:], page[:start] + page[end:]))
+
+
+def repeat(page: bytes, choice: random.Random) -> bytes:
+    start = choice.randrange(len(page) + 1)
+    piece = page[start : start + choice.randrange(1, 2000)]
+    return page[:start] + piece * choice.choice((2, 20, 300)) + page[start:]
+
+
+def nest(page: bytes, choice: random.Random) -> bytes:
+    opening, closing = choice.choice(NESTED)
+    depth = choice.choice((50, 600, 3000, 10_000))
+    start, end = sorted(choice.randrange(len(page) + 1) for _ in range(2))
+    return page[:start] + opening * depth + page[start:end] + closing * choice.choice((0, depth)) + page[end:]
+
+
+def swap_tags(page: bytes, choice: random.Random) -> bytes:
+    return TAG.sub(
+        lambda tag: b"<" + tag[1] + choice.choice(NAMES) if choice.random() < 0.1 else tag[0], page
+    )
+
+
+def lose_tags(page: bytes, choice: random.Random) -> bytes:
+    share = choice.choice((0.05, 0.5))
+    return re.sub(rb"<[^>]*>", lambda tag: b"" if choice.random() < share else tag[0], page)
+
+
+def flip_bytes(page: bytes, choice: random.Random) -> bytes:
+    raw = bytearray(page)
+    for _ in range(choice.choice((1, 30, 1000)) if raw else 0):
+        raw[choice.randrange(len(raw))] = choice.randrange(256)
+    return bytes(raw)
+
+
+def _sprinkle(page: bytes, pieces: tuple[bytes, ...], choice: random.Random, count: int) -> bytes:
+    places = sorted(choice.randrange(len(page) + 1) for _ in range(count))
+    parts = [page[a:b] + choice.choice(pieces) for a, b in zip([0, *places], places, strict=False)]
+    return b"".join(parts) + page[places[-1] :]
+
+
+def break_entities(page: bytes, choice: random.Random) -> bytes:
+    return _sprinkle(page, BROKEN, choice, 40)
+
+
+def sprinkle_marks(page: bytes, choice: random.Random) -> bytes:
+    return _sprinkle(page, MARKS, choice, choice.choice((3, 60, 2000)))
+
+
+def leave_open(page: bytes, choice: random.Random) -> bytes:
+    return _sprinkle(page, UNCLOSED, choice, choice.choice((1, 5)))
+
+
+def big_attributes(page: bytes, choice: random.Random) -> bytes:
+    name = choice.choice(
+        (b"class", b"style", b"alt", b"data-tex", b"src", b"href", b"id", b"alttext", b"colspan", b"x")
+    )
+    value = choice.choice(
+        (b"x" * 10**6, b"a " * 300_000, b"99999999999", b"{" * 200_000, rb"\frac" * 100_000, b"-1")
+    )
+    tag = choice.choice((b"div", b"img", b"td", b"math", b"span", b"pre", b"a"))
+    many = b" ".join(b"a%d=%d" % (i, i) for i in range(choice.choice((0, 3000))))
+    return _sprinkle(
+        page, (b"<" + tag + b" " + name + b"='" + value + b"' " + many + b">",), choice, choice.choice((1, 3))
+    )
+
+
+def many_elements(page: bytes, choice: random.Random) -> bytes:
+    piece = choice.choice(
+        (b"<li>x", b"<br>", b"<a href=/x>y</a> ", b"<p>word word</p>", b"<tr><td>1<td>2", b"<code>x</code> ", b"<img class=latex alt=x^2>",
+         b"<span class=math>\\(x\\)</span>", b"<math><mi>x</mi></math>", b"<pre>x\n</pre>", b"<td colspan=9 rowspan=9>", b"<h2>x</h2>", b"\\( x ")
+    )  # fmt: skip
+    return _sprinkle(page, (piece * choice.choice((500, 5000, 30_000)),), choice, 1)
+
+
+def other_charset(page: bytes, choice: random.Random) -> bytes:
+    text = page.decode("utf-8", "replace")
+    declared = choice.choice(("gbk", "shift_jis", "utf-16", "iso-8859-1", "big5", "nonsense", "utf-7", ""))
+    text = re.sub(r'charset="?[\w-]+"?', f'charset="{declared}"', text)
+    real = choice.choice(
+        (
+            "utf-8",
+            "gb18030",
+            "utf-16",
+            "utf-16-be",
+            "utf-32",
+            "big5",
+            "latin-1",
+            "utf-7",
+            "iso2022_jp",
+            "euc_kr",
+        )
+    )
+    mark = choice.choice((b"", b"", b"\xef\xbb\xbf", b"\xff\xfe"))
+    return mark + text.encode(real, "replace")
+
+
+def shuffle(page: bytes, choice: random.Random) -> bytes:
+    parts = re.split(rb"(?=<)", page)
+    start = choice.randrange(len(parts))
+    some = parts[start : start + 60]
+    choice.shuffle(some)
+    return b"".join(parts[:start] + some + parts[start + 60 :])
+
+
+def huge_text(page: bytes, choice: random.Random) -> bytes:
+    megabytes = choice.choices((1, 5, 50), (20, 6, 1))[0]
+    piece = choice.choice(
+        (
+            b"words of a very long text ",
+            b"x",
+            b"\n",
+            "很长的文字".encode(),
+            b"a $x$ ",
+            b"<p>one more paragraph of words</p>\n",
+            b"`",
+            rb"\(x\) ",
+            b"| ",
+        )
+    )
+    return _sprinkle(page, (piece * (megabytes * 2**20 // len(piece)),), choice, 1)
+
+
+MUTATIONS: tuple[tuple[Callable[[bytes, random.Random], bytes], float], ...] = (  # and how often, beside each other
+    (cut, 2), (repeat, 1), (nest, 2), (swap_tags, 2), (lose_tags, 1), (flip_bytes, 2), (break_entities, 1), (sprinkle_marks, 2), (leave_open, 2),
+    (big_attributes, 0.5), (many_elements, 1), (other_charset, 1.5), (shuffle, 1), (huge_text, 0.15),
+)  # fmt: skip
+
+
+def mutated(pages: list[bytes], seed: int, index: int, largest: int = 64 << 20) -> tuple[list[str], bytes]:
+    """The mutations' names and the bytes of one broken page; the same for the same arguments."""
+    choice = random.Random(f"{seed} {index}")
+    page = choice.choice(pages)
+    functions, weights = zip(*MUTATIONS, strict=True)
+    names = []
+    for mutation in choice.choices(functions, weights, k=choice.choice((1, 1, 2, 3))):
+        if len(page) < 2**20:  # what is huge is not blown up again
+            names.append(mutation.__name__)
+            page = mutation(page, choice)
+    return names, page[:largest]
+
+
+def what_is_wrong(page: bytes, answer: Answer) -> str:
+    """Why a page counts as failed; "" when it is a text or was dropped with a reason, in time."""
+    if answer.failed:
+        return "" if answer.failed.startswith("Drop: ") else answer.failed
+    if answer.cpu_seconds > SECONDS + SECONDS_PER_MB * len(page) / 2**20:
+        return f"took {answer.cpu_seconds:.1f} CPU seconds"
+    try:
+        answer.text.encode()
+    except UnicodeEncodeError as error:
+        return str(error)
+    left = WORD.search(answer.text)
+    return f"the word {left[0]} is left in the text" if left and left[0].encode() not in page else ""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--pages", type=int, default=10_000)
+    parser.add_argument("--first", type=int, default=0, help="number of the first page, to see one again")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--wcxb", type=Path, default=DATA / "wcxb_dev")
+    parser.add_argument("--work", type=Path, default=WORK)
+    parser.add_argument("--keep", type=Path, help="folder for the pages that fail")
+    options = parser.parse_args()
+    pages = own_pages()
+    if (options.wcxb / "truth.jsonl.gz").exists():
+        pages += [page.payload for page in wcxb_pages(options.wcxb)[::3]]
+    console = Console(highlight=False, width=120)
+    tool = Tool("ours", "", options.work, page_seconds=SECONDS + 64 * SECONDS_PER_MB)
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    slowest: dict[str, float] = defaultdict(float)
+    peak: dict[str, float] = defaultdict(float)
+    reasons: Counter[str] = Counter()
+    failures = 0
+    for index in range(options.first, options.first + options.pages):
+        names, payload = mutated(pages, options.seed, index)
+        answer = tool.extract(Page(str(index), payload))
+        megabytes = peak_memory(tool.process.pid)
+        wrong = what_is_wrong(payload, answer)
+        if not wrong and megabytes > MEGABYTES:
+            wrong = f"took {megabytes:.0f} MB"
+        fate = (
+            "failed" if wrong else "dropped" if answer.failed else "text" if answer.text.strip() else "empty"
+        )
+        reasons[answer.failed.removeprefix("Drop: ").partition(":")[0] if fate == "dropped" else fate] += 1
+        for name in names:
+            counts[name][fate] += 1
+            slowest[name] = max(slowest[name], answer.cpu_seconds)
+            peak[name] = max(peak[name], megabytes)
+        if wrong:
+            failures += 1
+            console.print(f"page {index} ({', '.join(names)}, {len(payload)} bytes): {wrong}", markup=False)
+            if options.keep:
+                options.keep.mkdir(parents=True, exist_ok=True)
+                (options.keep / f"{index}.html").write_bytes(payload)
+    tool.close()
+    table = Table("mutation", "pages", "text", "empty", "dropped", "failed", "slowest, CPU s", "peak, MB")
+    for name in sorted(counts):
+        row = counts[name]
+        cells = [str(row[fate]) for fate in ("text", "empty", "dropped", "failed")]
+        table.add_row(name, str(row.total()), *cells, f"{slowest[name]:.2f}", f"{peak[name]:.0f}")
+    console.print(table)
+    console.print(
+        f"{options.pages} pages: "
+        + ", ".join(f"{count} {reason}" for reason, count in reasons.most_common()),
+        markup=False,
+    )
+    if reasons.total() != options.pages:
+        sys.exit("pages are missing")
+    sys.exit(1 if failures else 0)
+
+
+def peak_memory(process: int) -> float:
+    """Largest resident memory of a process since this was asked last, in MB (Linux); 0 for one that has ended."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+        Path(f"/proc/{process}/clear_refs").write_text("5")  # starts the high-water mark anew
+    except OSError:
+        return psutil.Process(process).memory_info().rss / 1e6 if psutil.pid_exists(process) else 0.0
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(found[1]) / 1000 if found else 0.0
+
+
+if __name__ == "__main__":
+    main()

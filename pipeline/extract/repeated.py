@@ -1,0 +1,244 @@
+"""Threads of unknown programs: boxes that repeat, each with an author, a date and words of its own.
+
+Class names say where to look ("reply", "post", "comment"), the tree says whether it is a thread: teasers link to
+what they announce, reviews and comments stand below something longer than they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from itertools import pairwise
+
+from resiliparse.parse.html import ElementNode, HTMLTree
+
+from pipeline.extract.dates import date_in, date_of_post
+from pipeline.extract.dom import classes, select
+
+BOX = re.compile(
+    rb"post|repl[yi]|comment|message|msg|answer|response|entry|floor|thread|topic|discussion|question"
+)
+NO_BOX = re.compile(
+    rb"review|testimonial|rating|product|[-_]card|teaser|promo|related|sidebar|widget|menu|nav|footer|search|"
+    rb"listing|recent|popular|latest|similar|tweet|icon|button|btn|count|avatar|form|^fa-|^js-|info|meta|tools|"
+    rb"date|time"
+)
+PERSON = re.compile(rb"author|user|poster|nick|member|profile|byline|avatar|creator|writer")
+TALK = re.compile(rb"repl[yi]|quote|answer|forum|topic|thread|comment|bbs|board")
+FORUM = re.compile(rb"(?<![a-z])(?:forum|forums|bbs|topic|qna)(?![a-z])")
+BLOG = re.compile(
+    rb"(?<![\w-])(?:entry-content|wp-block|single-post|article-body|article-content|post-content|hentry|"
+    rb"story-body)"
+)
+REPLY = re.compile(rb"repl[yi]|comment|answer|response")
+AUTHOR = (
+    "[itemprop=author], [rel=author], [class*=author i], [class*=user i], [class*=poster i], [class*=nick i], "
+    "[class*=byline i], [class*=member i], [class*=creator i], [class*=writer i], "
+    "a[href*='/user'], a[href*='/profile'], a[href*='/member']"
+)
+NO_NAME = re.compile(
+    "avatar|count|badge|rank|title|stat|join|role|group|date|time|location|online|info|icon", re.I
+)
+NO_WORDS = re.compile(r"author|user|profile|signature|comments|poster|meta|footer|stats|actions", re.I)
+DATE = "time, [datetime], [class*=date i], [class*=time i], [class*=posted i], [class*=ago i]"
+BUTTONS = (
+    "button, form, script, style, [class*=signature i], [class*=share-], [class*=toolbar i], "
+    "[class*=post-actions i], [class*=post-controls i], [class*=reply-link i], [class*=reply_link i], "
+    "[class*=buttons i]"
+)
+HEADLINES = "h1 a[href], h2 a[href], h3 a[href], h4 a[href]"
+OUTSIDE = "nav, header, footer, aside, form, ul, ol, script, style, noscript"
+MOST_CANDIDATES = 10  # class names tried on one page
+MOST_BOXES = 400
+SAMPLE = 8  # boxes looked at before all are
+LEAST_TEXT = 40  # characters of a box, on the average
+LEAST_OPENING = 80  # characters
+LONGEST_USER = 25  # characters of a link in a heading: a name, or a day, and no headline
+LONGEST_NAME = 50  # characters; around it stands the card of the user
+
+
+@dataclass
+class Found:
+    """One box of a thread: its words, and who says them when."""
+
+    body: ElementNode
+    author: str | None
+    date: str | None
+
+
+def repeated_posts(tree: HTMLTree, used: list[bytes]) -> list[Found]:
+    """The posts of a thread in page order, or [].
+
+    `used` is every class attribute of the page's source, lower case. Changes the tree where it finds a thread:
+    buttons and signatures go.
+    """
+    values = Counter(used)
+    names = b" ".join(values)
+    if not (TALK.search(names) and PERSON.search(names) and BOX.search(names)) or tree.body is None:
+        return []
+    forum = FORUM.search(names)
+    if BLOG.search(names) and not forum:
+        return []
+    tried = []
+    for name in _candidates(values, comments=forum is not None):
+        boxes = _boxes(tree, name)
+        tried.append((sum(len(box.text or "") for box in boxes), name, boxes))
+    for length, name, boxes in sorted(tried, key=lambda entry: -entry[0]):
+        if len(boxes) > (1 if forum else 2) and length >= LEAST_TEXT * len(boxes) and _is_talk(boxes):
+            if not _covers(tree, name, length):
+                return []
+            opening = _opening(boxes[0]) if forum and REPLY.search(name.encode()) else None
+            return _parts(boxes if opening is None else [opening, *boxes])
+    return []
+
+
+def _candidates(values: Counter[bytes], comments: bool) -> list[str]:
+    """Class names that may be those of posts, frequent ones first; of those on the same elements one."""
+    where: dict[bytes, list[bytes]] = {}
+    for value in values:
+        if BOX.search(value):
+            for name in value.split():
+                where.setdefault(name, []).append(value)
+    likely: dict[tuple[bytes, ...], tuple[int, str]] = {}
+    for name, within in where.items():
+        count = sum(values[value] for value in within)
+        if (
+            2 <= count <= MOST_BOXES
+            and re.fullmatch(rb"[\w-]+", name)
+            and BOX.search(name)
+            and not NO_BOX.search(name)
+            and (comments or b"comment" not in name)
+        ):
+            likely.setdefault(tuple(within), (count, name.decode()))
+    return [name for _, name in sorted(likely.values(), key=lambda pair: -pair[0])[:MOST_CANDIDATES]]
+
+
+def _boxes(tree: HTMLTree, name: str) -> list[ElementNode]:
+    """Elements of a class that hold text; [] where they stand within each other."""
+    boxes = select(tree, f"[class~='{name}' i]")
+    if 5 * sum(1 for a, b in pairwise(boxes) if a.contains(b)) > len(boxes):
+        return []
+    return [box for box in boxes if (box.text or "").strip()]
+
+
+def _is_talk(boxes: list[ElementNode]) -> bool:
+    """Whether most boxes name a person and a day (or offer to reply), and are no teasers nor full of links."""
+    sample = boxes[:SAMPLE]
+    people = [box.query_selector(AUTHOR) for box in sample]
+    dated = [
+        box.query_selector(f"{DATE}, [class*=repl i]") is not None or date_of_post((box.text or "")[:1000])
+        for box in sample
+    ]
+    if sum(p is not None and bool(d) for p, d in zip(people, dated, strict=True)) < 0.7 * len(sample):
+        return False
+    person = next(p for p in people if p is not None)
+    same = f"{person.tag}[class='{person.getattr('class')}']" if person.getattr("class") else None
+    if same and sorted(len(select(box, same)) for box in sample)[len(sample) // 2] > 3:
+        return False  # each box is a list of posts
+    headlines = {
+        h.text
+        for box in sample
+        for h in select(box, HEADLINES)[:1]
+        if len((h.text or "").strip()) > LONGEST_USER
+    }
+    linked = sum(len(a.text or "") for box in sample for a in select(box, "a")[:60])
+    return len(headlines) < 0.6 * len(sample) and 2 * linked < sum(len(box.text or "") for box in sample)
+
+
+def _covers(tree: HTMLTree, name: str, length: int) -> bool:
+    """Whether the page has no longer text than that of its boxes."""
+    outside = select(tree, f"p:not([class~='{name}' i] p)")
+    return sum(len(paragraph.text or "") for paragraph in outside) < 0.6 * length
+
+
+def _opening(first: ElementNode) -> ElementNode | None:
+    """What stands before the first box, not a heading or a menu: the post that all others answer."""
+    node = first
+    for _ in range(6):
+        before = node.previous_element_sibling
+        while before is not None:
+            text = before.text or ""
+            if len(text.strip()) >= LEAST_OPENING and not before.matches(OUTSIDE):
+                linked = sum(len(a.text or "") for a in select(before, "a"))
+                written = before.query_selector(f"p, {AUTHOR}, {DATE}") is not None
+                return before if written and 2 * linked < len(text) else None
+            before = before.previous_element_sibling
+        parent = node.parent_element
+        if parent is None or parent.tag in ("body", "html"):
+            return None
+        node = parent
+    return None
+
+
+def _parts(boxes: list[ElementNode]) -> list[Found]:
+    said = [(box, _name(box), select(box, DATE)[:4]) for box in boxes]
+    # The longest box shows best where the words are: in a short one the user's card is longer than the post.
+    body = _body(*max(said, key=lambda parts: _weight(parts[0])))
+    names = [name for name in classes(body) if re.fullmatch(r"[\w-]+", name)]
+    selector = "".join(f".{name}" for name in names[:2]) if body not in boxes else ""
+    posts = []
+    for box, author, dates in said:
+        day = next((date for node in dates if (date := _date(node))), None) or date_of_post(
+            (box.text or "")[:400]
+        )
+        same = [node for node in select(box, selector)[:6] if (node.text or "").strip()] if selector else []
+        mine = same[0] if same else _body(box, author, dates)
+        for button in select(mine, BUTTONS):
+            button.remove()
+        if (mine.text or "").strip():
+            posts.append(Found(mine, box.getattr("data-author") or _words(author), day))
+    return posts
+
+
+def _date(node: ElementNode) -> str | None:
+    values = (node.getattr("datetime"), node.getattr("title"), node.text)
+    return next((date for value in values if value and (date := date_in(value))), None)
+
+
+def _words(node: ElementNode | None) -> str | None:
+    """A name as shown: of a link where one holds it, beside ranks and titles."""
+    if node is None:
+        return None
+    names = [" ".join((link.text or "").split()) for link in select(node, "a")]
+    return (
+        next((name for name in names if len(name) > 1), None) or " ".join((node.text or "").split()) or None
+    )
+
+
+def _name(box: ElementNode) -> ElementNode | None:
+    """The innermost of the first elements that look like a user's name: a card stands around it, ranks beside."""
+    found = None
+    for node in select(box, AUTHOR)[:16]:
+        name = node.getattr("class") or ""
+        if not 2 <= len(" ".join((node.text or "").split())) <= LONGEST_NAME or (
+            NO_NAME.search(name) and "name" not in name
+        ):
+            continue
+        if found is not None and not found.contains(node):
+            break
+        found = node
+    return found
+
+
+def _weight(node: ElementNode) -> float:
+    """Characters without white space; those of cards, signatures and comments count a tenth."""
+    length = sum(map(len, (node.text or "").split()))
+    return 0.1 * length if NO_WORDS.search(node.getattr("class") or "") else length
+
+
+def _body(box: ElementNode, author: ElementNode | None, dates: list[ElementNode]) -> ElementNode:
+    """The longest part of a box without author and date; where the words lie loose, the box without those."""
+    node = box
+    marks = [mark for mark in (author, *dates) if mark is not None]
+    while any(node.contains(mark) for mark in marks):
+        children = node.children.values()
+        weights = [_weight(child) for child in children]
+        if not weights or 2 * max(weights) < sum(weights):
+            for child, weight in zip(children, weights, strict=True):
+                if 2 * weight < sum(weights) and any(child == mark or child.contains(mark) for mark in marks):
+                    child.remove()
+            break
+        longest = children[weights.index(max(weights))]
+        node = longest
+    return node

@@ -1,0 +1,339 @@
+r"""Formulas on pages: every encoding gives the TeX it carries, once, inline or displayed; what is no formula stays."""
+
+import time
+from html import escape
+from urllib.parse import quote, quote_plus
+
+import pytest
+from resiliparse.parse.html import HTMLTree
+
+from pipeline.extract.delimiters import delimiters_of, replace_delimited
+from pipeline.extract.formulas import protect_formulas
+from pipeline.extract.protect import Protected
+
+MATHJAX = '<script src="https://cdn.jsdelivr.net/npm/mathjax@3/es5/tex-chtml.js"></script>'
+TWIN = "<nobr>rendered twin</nobr>"
+
+
+def formulas_of(body: str, head: str = "") -> str:
+    """The text of a page with its formulas in dollars, white space collapsed."""
+    html = f"<html><head>{head}</head><body>{body}</body></html>"
+    tree, protected = HTMLTree.parse(html), Protected.against(html)
+    lowered = html.encode().lower()
+    protect_formulas(tree, lowered, protected)
+    for script in tree.body.query_selector_all("script").values():
+        script.remove()
+    text = replace_delimited(tree.body.text, protected, delimiters_of(lowered))
+    return " ".join(protected.restore(text).split())
+
+
+TEX = [
+    r"x",
+    r"a+b_1 < c",
+    r"\frac{a}{b} \& 50\%",
+    r"\begin{cases} x^2 & \text{if } x \ge 0 \\ -x & \text{sonst, für } x < 0 \end{cases}",
+    r"f'(x) \neq \sqrt[3]{x^{y_1}} \, dx",
+    r"\text{价格} \times 2",
+    r"\left\{ \int_0^\infty e^{-x^2} \right.",
+]
+MATHML = "<math{}><semantics><mrow><mi>x</mi><mo>+</mo><mi>twin</mi></mrow>{}</semantics></math>"
+
+
+def annotated(tex: str, encoding: str = "application/x-tex", attributes: str = "") -> str:
+    return MATHML.format(attributes, f'<annotation encoding="{encoding}">{escape(tex)}</annotation>')
+
+
+INLINE = {
+    "annotation": lambda t: annotated(t),
+    "annotation, other names": lambda t: annotated(t, "Application/X-TeX"),
+    "annotation TeX": lambda t: annotated(t, "TeX"),
+    "katex": lambda t: (
+        f'<span class="katex"><span class="katex-mathml">{annotated(t)}</span><span class="katex-html">rendered</span></span>'
+    ),
+    "katex error": lambda t: (
+        f'<span class="katex-error" title="ParseError: x" style="color:#cc0000">{escape(t)}</span>'
+    ),
+    "wikipedia": lambda t: (
+        f'<span class="mwe-math-element"><span style="display: none;">{annotated("{" + chr(92) + "displaystyle " + t + "}")}</span>'
+        '<img src="https://wikimedia.org/api/rest_v1/media/math/render/svg/a" class="mwe-math-fallback-image-inline" alt="twin"></span>'
+    ),
+    "wikipedia image": lambda t: (
+        f'<img class="mwe-math-fallback-image-inline" src="/svg/a" alt="{escape("{" + chr(92) + "displaystyle " + t + "}")}">'
+    ),
+    "latexml": lambda t: MATHML.format(f' alttext="{escape(t)}" display="inline"', ""),
+    "script": lambda t: f'<script type="math/tex">{t}</script>',
+    "script, HTML-CSS": lambda t: (
+        f'<span class="MathJax_Preview">twin</span><span class="MathJax" id="MathJax-Element-1-Frame">{TWIN}</span>'
+        f'<script type="math/tex" id="MathJax-Element-1">{t}</script>'
+    ),
+    "script, SVG": lambda t: (
+        f'<span class="MathJax_SVG" id="MathJax-Element-2-Frame">{TWIN}</span><script type="math/tex" id="MathJax-Element-2">{t}</script>'
+    ),
+    "script, NativeMML": lambda t: (
+        f'<span class="MathJax_MathML" id="MathJax-Element-3-Frame"><math><mi>twin</mi></math></span>'
+        f'<script type="math/tex" id="MathJax-Element-3">{t}</script>'
+    ),
+    "kramdown": lambda t: f'<script type="math/tex">% <![CDATA[\n{t} %]]></script>',
+    "mathjax 3, assistive": lambda t: (
+        '<mjx-container class="MathJax" jax="CHTML"><mjx-math><mjx-mi><mjx-c class="mjx-c1D465"></mjx-c></mjx-mi></mjx-math>'
+        f"<mjx-assistive-mml>{annotated(t)}</mjx-assistive-mml></mjx-container>"
+    ),
+    "mathjax 4": lambda t: (
+        f'<mjx-container class="MathJax" jax="SVG"><svg><g data-mml-node="math" data-latex="{escape(t)}"><g data-mml-node="mi" '
+        'data-latex="twin"><use data-c="78"></use></g></g></svg></mjx-container>'
+    ),
+    "data-mathml": lambda t: f'<span class="MathJax" data-mathml="{escape(annotated(t))}">{TWIN}</span>',
+    "zhihu": lambda t: f'<span class="ztext-math" data-eeimg="1" data-tex="{escape(t)}">twin</span>',
+    "zhihu image": lambda t: (
+        f'<img src="https://www.zhihu.com/equation?tex={quote_plus(t)}" alt="[公式]" eeimg="1">'
+    ),
+    "data-latex": lambda t: f'<span class="math" data-latex="{escape(t)}"><b>twin</b></span>',
+    "quill": lambda t: (
+        f'<span class="ql-formula" data-value="{escape(t)}"><span class="katex">twin</span></span>'
+    ),
+    "stackexchange": lambda t: f'<span class="math-container">${escape(t)}$</span>',
+    "sphinx": lambda t: rf'<span class="math notranslate nohighlight">\({escape(t)}\)</span>',
+    "pandoc": lambda t: f'<span class="math inline">{escape(t)}</span>',
+    "pandoc, delimited": lambda t: rf'<span class="math inline">\({escape(t)}\)</span>',
+    "gitlab": lambda t: f'<code class="code math js-render-math" data-math-style="inline">{escape(t)}</code>',
+    "gitea": lambda t: f'<code class="language-math">{escape(t)}</code>',
+    "github": lambda t: f'<math-renderer class="js-inline-math">$`{escape(t)}`$</math-renderer>',
+    "arithmatex": lambda t: rf'<span class="arithmatex">\({escape(t)}\)</span>',
+    "distill": lambda t: f"<d-math>{escape(t)}</d-math>",
+    "wordpress": lambda t: (
+        f'<img src="https://s0.wp.com/latex.php?latex={quote_plus(t)}&#038;bg=ffffff" alt="{escape(t)}" class="latex">'
+    ),
+    "latex.php": lambda t: f'<img src="/latex.php?latex={quote_plus(t)}&amp;bg=ffffff">',
+    "codecogs": lambda t: (
+        f'<img src="https://latex.codecogs.com/gif.latex?\\inline&amp;space;{escape(t.replace(" ", "&space;").replace("+", "&plus;"))}">'
+    ),
+    "codecogs svg": lambda t: f'<img src="https://latex.codecogs.com/svg.image?{quote(t)}">',
+    "mimetex": lambda t: f'<img src="/cgi-bin/mimetex.cgi?{escape(t)}">',
+    "mathtex": lambda t: f'<img src="https://www.forkosh.com/mathtex.cgi?{quote(t)}" alt="">',
+    "quicklatex": lambda t: (
+        f'<img src="/ql-cache/1_l3.png" class="ql-img-inline-formula quicklatex-auto-format" alt="{escape(t)}">'
+    ),
+    "imgmath": lambda t: f'<img class="math" src="_images/math/0f.png" alt="{escape(t)}">',
+    "latex2html": lambda t: f'<img width="9" src="img1.png" alt="${escape(t)}$">',
+    "github image": lambda t: f'<img src="https://render.githubusercontent.com/render/math?math={quote(t)}">',
+    "vercel": lambda t: f'<img src="https://math.vercel.app/?inline={quote(t)}">',
+    "charts": lambda t: f'<img src="https://chart.googleapis.com/chart?cht=tx&amp;chl={quote(t)}">',
+    "canvas": lambda t: (
+        f'<img class="equation_image" alt="LaTeX: {escape(t)}" data-equation-content="{escape(t)}">'
+    ),
+}
+DISPLAY = {
+    "annotation": lambda t: annotated(t, attributes=' display="block"'),
+    "katex": lambda t: (
+        f'<span class="katex-display"><span class="katex"><span class="katex-mathml">{annotated(t)}</span>'
+        '<span class="katex-html">rendered</span></span></span>'
+    ),
+    "latexml": lambda t: MATHML.format(f' alttext="{escape(t)}" display="block"', ""),
+    "script": lambda t: f'<script type="math/tex; mode=display">{t}</script>',
+    "script, HTML-CSS": lambda t: (
+        f'<div class="MathJax_Display"><span class="MathJax" id="MathJax-Element-1-Frame">{TWIN}</span></div>'
+        f'<script type="math/tex; mode=display" id="MathJax-Element-1">{t}</script>'
+    ),
+    "script, CommonHTML": lambda t: (
+        '<span class="mjx-chtml MJXc-display" id="MathJax-Element-9-Frame"><span class="mjx-math">twin</span></span>'
+        f'<script type="math/tex; mode=display" id="MathJax-Element-9">{t}</script>'
+    ),
+    "sphinx": lambda t: rf'<div class="math notranslate nohighlight">\[{escape(t)}\]</div>',
+    "stackexchange": lambda t: f'<span class="math-container">$${escape(t)}$$</span>',
+    "pandoc": lambda t: rf'<span class="math display">\[{escape(t)}\]</span>',
+    "gitlab": lambda t: f'<pre class="code math js-render-math" data-math-style="display">{escape(t)}</pre>',
+    "github": lambda t: f'<math-renderer class="js-display-math">$${escape(t)}$$</math-renderer>',
+    "distill": lambda t: f"<d-math block>{escape(t)}</d-math>",
+    "jekyll": lambda t: f'<div class="kdmath">$$\n{escape(t)}\n$$</div>',
+    "codecogs alone": lambda t: f'<p><img src="https://latex.codecogs.com/svg.image?{quote(t)}"></p>',
+}
+RUNNING = {
+    r"\(": (MATHJAX, r"\({}\)", r"\[{}\]"),
+    "tex2jax": (
+        MATHJAX
+        + '<script type="text/x-mathjax-config">MathJax.Hub.Config({tex2jax: {inlineMath: [["$","$"],["\\\\(","\\\\)"]],\n'
+        "// as always\n displayMath: [['$$','$$']], processEscapes: true}});</script>",
+        "${}$",
+        "$${}$$",
+    ),
+    "mathjax 3": (
+        "<script>window.MathJax = { tex: { inlineMath: [ ['$', '$'] ] } }</script>",
+        "${}$",
+        "$${}$$",
+    ),
+    "mathjax 4": ("<script>MathJax = {tex: {inlineMath: {'[+]': [['$', '$']]}}}</script>", "${}$", "$${}$$"),
+    "katex": (
+        '<script>renderMathInElement(document.body, {delimiters: [{left: "$$", right: "$$", display: true}, '
+        '{left: "$", right: "$", display: false}]})</script>',
+        "${}$",
+        "$${}$$",
+    ),
+    "other signs": (
+        '<script>MathJax.Hub.Config({tex2jax: {inlineMath: [["##","##"]], displayMath: [["@@@","@@@"]]}})</script>',
+        "##{}##",
+        "@@@{}@@@",
+    ),
+    "bbcode": ("", "[itex]{}[/itex]", "[tex]{}[/tex]"),
+    "bbcode, other tags": ("", "[imath]{}[/imath]", "[DMATH]{}[/DMATH]"),
+}
+
+
+@pytest.mark.parametrize("encoding", INLINE)
+def test_inline_formulas_keep_their_tex(encoding):
+    for tex in TEX:
+        wanted = f"We start ${tex}$, and go on."
+        assert (
+            formulas_of(f"<p>We start {INLINE[encoding](tex)}, and go on.</p>", "<!-- math -->") == wanted
+        ), tex
+
+
+@pytest.mark.parametrize("encoding", DISPLAY)
+def test_displayed_formulas_keep_their_tex(encoding):
+    for tex in TEX:
+        wanted = f"We start $${tex}$$ and go on."
+        assert (
+            formulas_of(f"<div>We start {DISPLAY[encoding](tex)} and go on.</div>", "<!-- math -->") == wanted
+        ), tex
+
+
+@pytest.mark.parametrize("settings", RUNNING)
+def test_delimiters_in_running_text(settings):
+    head, inline, display = RUNNING[settings]
+    for tex in TEX:
+        body = f"<p>It costs $5 or $10. Let {inline.format(escape(tex))} and {display.format(escape(tex))} hold.</p>"
+        assert formulas_of(body, head) == rf"It costs \$5 or \$10. Let ${tex}$ and $${tex}$$ hold.", tex
+
+
+def test_several_formulas_and_twins_in_one_element_come_out_once_and_in_order():
+    body = (
+        r'<p class="mathjax">Let \(a_1\) be <span class="math-container"><span class="MathJax">twin</span><script type="math/tex">b_1'
+        r"</script></span> and <math><mi>c</mi></math>, $d$ or <code>code</code>.</p>"
+    )
+    assert formulas_of(body, MATHJAX) == "Let $a_1$ be $b_1$ and $c$, $d$ or code."
+
+
+def test_pages_without_tex_are_converted():
+    for html, tex in {
+        "<math><msup><mi>x</mi><mn>2</mn></msup></math>": "x^{2}",
+        '<script type="math/mml"><math><msup><mi>x</mi><mn>2</mn></msup></math></script>': "x^{2}",
+        '<script type="math/asciimath">x^2/y</script>': r"\frac{x^{2}}{y}",
+        '<math alttext="x squared"><msup><mi>x</mi><mn>2</mn></msup></math>': "x^{2}",
+        "<img class='Wirisformula' data-mathml='«math»«msup»«mi»x«/mi»«mn»2«/mn»«/msup»«/math»' src='x.png'>": "x^{2}",
+        '<span class="katex"><span class="katex-html"><span class="base"><span class="mord mathnormal">x</span></span></span></span>': "x",
+        '<mjx-container><mjx-math><mjx-mi><mjx-c class="mjx-c1D465"></mjx-c></mjx-mi></mjx-math></mjx-container>': "x",
+    }.items():
+        assert formulas_of(f"<p>So {html} it is.</p>", "<!-- math -->") == f"So ${tex}$ it is.", html
+    asciimath = '<script src="MathJax.js?config=TeX-MML-AM_CHTML"></script>'
+    assert formulas_of("<p>So `x^2/y` it is.</p>", asciimath) == r"So $\frac{x^{2}}{y}$ it is."
+    assert formulas_of("<p>So `x^2/y` it is.</p>", MATHJAX) == "So `x^2/y` it is."
+
+
+DOLLARS = '<script>MathJax = {tex: {inlineMath: [["$", "$"]]}}</script>'
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ("It costs $5 and then $10 a day.", r"It costs \$5 and then \$10 a day."),
+        ("Between $1,000 and $2,000.50 (or $3).", r"Between \$1,000 and \$2,000.50 (or \$3)."),
+        ("Set $HOME and $PATH first.", "Set $HOME and $PATH first."),
+        ("jQuery: $('#a').hide(); $('#b').show();", "jQuery: $('#a').hide(); $('#b').show();"),
+        ("jQuery: $(function() { $(this).hide(); })", "jQuery: $(function() { $(this).hide(); })"),
+        ("PHP: $total = $price * 2;", "PHP: $total = $price * 2;"),
+        (r"An escaped \$5 and \$6 stay.", r"An escaped \$5 and \$6 stay."),
+        ("Arrays a[1] and b[2]; [b]bold[/b].", "Arrays a[1] and b[2]; [b]bold[/b]."),
+        ("A line $x\n\n y$ across paragraphs.", "A line $x y$ across paragraphs."),
+        (r"\(\newcommand{\R}{\mathbb{R}}\)Let \(x\) be.", "Let $x$ be."),
+    ],
+)
+def test_what_is_no_formula_stays(body, text):
+    for head in (MATHJAX, DOLLARS):
+        # A formula besides, for only then amounts are escaped.
+        assert formulas_of(f"<p>{body} \\(z\\)</p>", head) == f"{text} $z$", head
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '<article data-math="true"><p>One.</p><p>Two of $3.</p></article>',
+        '<div class="math"><p>The teacher of mathematics said so.</p><p>Two.</p></div>',
+        '<p class="math">The word underscore_case is no formula at all.</p>',
+        '<img src="/images/texture.png" alt="a texture"><img src="/math.png" alt="Maths class"> One.',
+        '<span class="latex">L<sup>A</sup>T<sub>E</sub>X</span> One.',
+        r"Without a word on how it renders: \(x_1\) or $y$.",
+    ],
+)
+def test_pages_about_mathematics_are_not_formulas(body):
+    assert "math" not in body or formulas_of(body) == " ".join(HTMLTree.parse(body).body.text.split())
+    tree = HTMLTree.parse(body)
+    protected = Protected.against(body)
+    protect_formulas(tree, body.encode().lower(), protected)
+    assert not protected.items
+
+
+def test_a_wrapper_that_is_no_formula_costs_none_of_those_within_and_nests_are_bounded():
+    twin = '<span class="MathJax_Preview">t</span><span class="MathJax" id="MathJax-Element-1-Frame">t</span>'
+    body = "".join(f'{twin}<script type="math/tex">x_{n}</script> and ' for n in range(30))
+    wanted = " and ".join(f"$x_{n}$" for n in range(30)) + " and"
+    assert formulas_of(f'<div class="mathjax"><b>First.</b> {body}</div>', MATHJAX) == f"First. {wanted}"
+    start = time.process_time()
+    for tag in (
+        '<div class="math">x_1',
+        '<span class="katex">',
+        "<math><mi>x",
+        '<span class="math-container">$x$',
+    ):
+        formulas_of(tag * 3000, MATHJAX)
+    assert time.process_time() - start < 4
+
+
+def test_code_is_not_mathematics():
+    body = "<p>Run <code>echo $x_1$ \\(y\\)</code>, <code>`x`</code>:</p><pre>a = $b_1$ + \\[c\\]</pre>"
+    html = f"<head>{DOLLARS}</head>{body}"
+    tree, protected = HTMLTree.parse(html), Protected.against(html)
+    for code in tree.body.query_selector_all("code, pre").values():
+        code.text_content = protected.add("code", code.text)
+    protect_formulas(tree, html.encode().lower(), protected)
+    text = protected.restore(
+        replace_delimited(tree.body.text, protected, delimiters_of(html.encode().lower()))
+    )
+    assert (
+        "`echo $x_1$ \\(y\\)`" in text
+        and "``` `x` ```".replace("```", "``") in text
+        and "a = $b_1$ + \\[c\\]" in text
+    )
+    assert all(kind == "code" for kind, _ in protected.items)
+
+
+def test_formulas_stand_on_lines_without_gaps():
+    script = '<script type="math/tex; mode=display">a\n\n + b % note\n\n + c</script>'
+    html = f"<p>{script}</p>"
+    tree, protected = HTMLTree.parse(html), Protected.against(html)
+    protect_formulas(tree, html.encode(), protected)
+    assert protected.items == [("display", "a\n + b % note\n + c")]
+
+
+def test_time_is_linear_and_broken_markup_is_read():
+    part = (
+        '<p>Let <span class="katex"><span class="katex-mathml"><math><semantics><mi>x</mi><annotation encoding="application/x-tex">x'
+        r"</annotation></semantics></math></span></span> and \(y\) and $z$ and <math><mi>w</mi></math>.</p>"
+    )
+
+    def seconds(repeats: int) -> float:
+        start = time.process_time()
+        assert formulas_of(part * repeats, MATHJAX).count("$") == 8 * repeats
+        return time.process_time() - start
+
+    seconds(5)
+    assert seconds(2000) < 4 * 3 * max(seconds(500), 0.02)
+    for html in (
+        "<span class=katex><math>",
+        r"\( \( \[ $ $$ x",
+        "<script type=math/tex>",
+        "<math>" * 500,
+        "$" * 5000,
+        "\\begin{align}" * 500,
+    ):
+        start = time.process_time()
+        formulas_of(html, MATHJAX)
+        assert time.process_time() - start < 1, html[:20]
