@@ -11,11 +11,11 @@ from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 
 from training import pretrain
 
-usual = pretrain._accelerator
+usual = pretrain.accelerator_for
 
 
-def sharded(settings: Any) -> Any:
-    accelerator = usual(settings)
+def sharded(precision: str) -> Any:
+    accelerator = usual(precision)
     plugin = FullyShardedDataParallelPlugin(
         fsdp_version=2,
         auto_wrap_policy="transformer_based_wrap",
@@ -27,5 +27,5 @@ def sharded(settings: Any) -> Any:
     return accelerator
 
 
-pretrain._accelerator = sharded
+pretrain.accelerator_for = sharded
 sys.exit(pretrain.main())
