@@ -1,14 +1,20 @@
 """The measures of the extraction benchmark: cases counted by hand, and peers where one exists."""
 
+import argparse
+import gzip
+import json
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 from latex2mathml.converter import convert
 from lxml import html as lxml_html
 from resiliparse.parse.html import HTMLTree
 
-from benchmarks.extraction_html_parts import debian, formulas, measures, tools
+from benchmarks import extraction_html
+from benchmarks.extraction_html_parts import debian, formulas, maths, measures, threads, tools
+from benchmarks.extraction_html_parts.report import Run
 from benchmarks.extraction_html_parts.shown import shown
 from benchmarks.extraction_html_parts.silver_posts import select, silver_posts
 
@@ -56,6 +62,26 @@ def test_formulas_are_found_between_delimiters_and_nowhere_else():
     ]  # one span, one formula
 
 
+def test_formulas_are_read_as_written_and_without_escapes_of_markdown():
+    truth = ["a_1 * b_2", r"x_i^*", r"\{y\}"]
+    for text in (
+        r"\(a_1 * b_2\), $x_i^*$ and $\{y\}$",
+        r"\\(a\_1 \* b\_2\\), $x\_i^\*$ and $\{y\}$",
+    ):
+        assert measures.formulas_kept(text, truth) == ([True] * 3, [True] * 3), text
+    assert measures.formulas_kept(r"a\_1 \* b\_2 or \{y}", truth)[0] == [True, False, False]
+    assert measures.spans_of(r"$z$ and $z$") == {"z": 2}  # and not four, for two readings
+    assert measures.formulas_kept("$z$", ["z", "z"])[1] == [True, False]
+
+
+def test_what_is_shown_once_serves_one_formula():
+    lines = {r"a \le b": "a≤b", r"a \leq b": "a≤b", r"{c}": "c"}
+    served = lambda text: maths._served(text, [r"a \le b", r"a \le b", r"{c}"], lines)  # noqa: E731
+    assert served(r"$a \leq b$ and ${c}$") == [True, False, True]
+    assert served(r"$a \leq b$ and $a \le b$") == [True, True, False]
+    assert served(r"$a \le b$") == [True, False, False]  # as TeX, and not once more by what it shows
+
+
 def test_code_is_exact_with_its_own_indentation_wherever_it_stands():
     block = "def f(x):\n    if x:\n\n        return 1"
     inside = "\n".join("   " + line for line in block.split("\n"))
@@ -87,7 +113,7 @@ def test_what_formulas_show_does_not_depend_on_who_set_them():
     different = [
         (r"\frac{a}{b}", r"\frac{b}{a}"), (r"x_1", r"x^1"), (r"\mathbb{R}", "R"), (r"\mathbf{v}", "v"), (r"\sqrt{x}y", r"\sqrt{xy}"),
         (r"\sqrt[3]{x}", r"\sqrt{x}"), (r"a \le b", r"a < b"), (r"\hat{x}", "x"), (r"\begin{matrix}a&b\end{matrix}", r"\begin{matrix}a\\b\end{matrix}"),
-        (r"\binom{n}{k}", r"\frac{n}{k}"),
+        (r"\binom{n}{k}", r"\frac{n}{k}"), (r"\mathtt{a}", "a"), (r"\mathsf{a}", r"\mathtt{a}"), (r"\boxed{a}", "a"),
     ]  # fmt: skip
     for a, b in different:
         assert shown(convert(a)) != shown(convert(b)), (a, b)
@@ -95,6 +121,19 @@ def test_what_formulas_show_does_not_depend_on_who_set_them():
         shown("<math><msup><mi>x</mi><mo>′</mo></msup><mi>ℝ</mi><mi>𝐯</mi></math>")
         == "x^{'}[DOUBLE-STRUCK R][BOLD v]"
     )
+
+
+def test_boxes_strokes_and_rules_are_seen():
+    """As Temml writes them."""
+    a, b = "<mi>a</mi>", '<menclose notation="{}"><mi>a</mi></menclose>'
+    cell, ruled = (
+        "<mtable><mtr><mtd>{}<mi>a</mi></mtd></mtr></mtable>",
+        '<mtd style="border-{}:0.06em solid;">',
+    )
+    several = [a, *map(b.format, ("box", "updiagonalstrike", "downdiagonalstrike", "top", "bottom"))]
+    several += ['<mrow style="padding:3pt;border:1px solid;"><mi>a</mi></mrow>', cell.format("")]
+    several += [cell.format("").replace("<mtd>", ruled.format(side)) for side in ("bottom", "right", "left")]
+    assert len({shown(f"<math>{one}</math>") for one in several}) == len(several)
 
 
 def test_the_formulas_are_many_and_every_page_holds_its_own_once():
@@ -116,6 +155,74 @@ def test_the_formulas_are_many_and_every_page_holds_its_own_once():
 def test_without_the_packages_the_rendered_encodings_are_left_out(tmp_path):
     rendered, missing = formulas.Renderer(tmp_path, tmp_path).rendered()
     assert rendered == {} and len(missing) == len(formulas.ENGINES) and "katex" in missing[0]
+
+
+def test_what_is_not_measured_is_said_and_bears_no_mark(tmp_path, monkeypatch, capsys):
+    """Nothing of node is there, and no WCXB: the rows say so, and the exit code is 2 though no mark is missed."""
+    arguments = [
+        "x",
+        "maths",
+        "threads",
+        "--quick",
+        "--tools",
+        "ours",
+        "--work",
+        str(tmp_path),
+        "--wcxb",
+        str(tmp_path),
+    ]
+    monkeypatch.setattr("sys.argv", arguments)
+    with pytest.raises(SystemExit) as ended:
+        extraction_html.main()
+    said = capsys.readouterr().out
+    with_tex = sum(one.tex and not one.rendered for one in formulas.ENCODINGS.values())
+    assert f"mean of {with_tex} of {len(formulas.ENCODINGS)} encodings" in said
+    assert "not measured: threads: there is no WCXB" in said and "not measured: katex" in said
+    assert "MathML only" in said.split("not measured: formulas in these encodings:")[1]
+    assert " yes " not in said and " NO " not in said
+    assert ended.value.code == 2
+    assert "Not measured: threads" in (tmp_path / "table.md").read_text()
+
+
+def test_pages_without_silver_posts_are_in_the_name_of_the_row(tmp_path):
+    known = b'<div class="message--post"></div>' + 2 * (
+        b'<article class="message message--post"><article class="message-body"><div class="bbWrapper">A post.</div></article></article>'
+    )
+    rows = []
+    for name, page in (("1", known), ("2", b"<p>a board of unknown make</p>"), ("3", known)):
+        (tmp_path / f"{name}.html.gz").write_bytes(gzip.compress(page))
+        rows.append(
+            {
+                "id": name,
+                "url": "",
+                "main_content": "A post.",
+                "with": [],
+                "without": [],
+                "page_type": "forum",
+            }
+        )
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "truth.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+    found = threads.threads(Run([], argparse.Namespace(wcxb=tmp_path, quick=False)))
+    assert found[0].measure == "posts kept, real threads (2 of 3 pages)"
+
+
+def test_answers_are_kept_by_what_they_depend_on(tmp_path, monkeypatch):
+    before = {name: tools.version_of(name) for name in ("ours", "resiliparse", "trafilatura")}
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.stage.source_digest", lambda module: f"other sources than those of {module}")
+        assert tools.version_of("ours") != before["ours"]
+    with monkeypatch.context() as patch:
+        patch.setattr("importlib.metadata.version", lambda package: "2")
+        readability = tools.version_of("readability")
+        patch.setattr("importlib.metadata.version", lambda package: "3" if package == "html2text" else "2")
+        assert tools.version_of("readability") != readability
+    copy = tmp_path / "tools.py"  # how a tool is called is written in it
+    copy.write_bytes(
+        Path(tools.__file__).read_bytes().replace(b"ignore_links = True", b"ignore_links = False")
+    )
+    monkeypatch.setattr(tools, "__file__", str(copy))
+    assert not any(tools.version_of(name) == version for name, version in before.items())
 
 
 def test_blocks_and_formulas_of_restructuredtext():
@@ -175,7 +282,8 @@ def test_a_page_over_its_limit_costs_only_itself_and_answers_are_kept(tmp_path):
         assert "Some words" in tool.extract(page).text  # it was started again
         tool.process.kill()
         tool.process.wait()
-        assert tool.extract(page).failed == "the process was ended by signal 9"
+        ended = tool.extract(page)
+        assert ended.failed == "the process was ended by signal 9" and ended.cpu_seconds == 0.2
         again = tools.Tool("resiliparse", str(tmp_path), tmp_path)
         assert again.known == {page.key: first}
         again.close()

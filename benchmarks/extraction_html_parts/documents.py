@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.extraction_html_parts import debian, measures
 from benchmarks.extraction_html_parts.measures import mean
-from benchmarks.extraction_html_parts.report import Row, Run, console
+from benchmarks.extraction_html_parts.report import Row, Run
 from benchmarks.extraction_html_parts.tools import Answer, LeftOut, Page, Tool
 
 DOCUMENTS = 100  # pages of a package
@@ -17,7 +17,7 @@ def documents(run: Run) -> list[Row]:
         try:
             pages = debian.documents(package, run.options.work)
         except LeftOut as error:
-            console.print(str(error), markup=False)
+            run.leave_out(error)
             continue
         pages = run.sample(pages[:: -(-len(pages) // DOCUMENTS)], 10)
         if blocks := sum(len(page.truth.code) for page in pages) if kind == "code" else 0:

@@ -4,7 +4,7 @@ Formulas that programs render (KaTeX, MathJax 2 to 4, Temml for MathML) are rend
 render.mjs. Some encodings carry the TeX and are compared as TeX; in the others only what is seen is left, and
 the output's TeX is right when it shows the same: both sides are set to MathML by the same program (Temml) and written as
 one line (`shown.shown`), in which the spelling does not matter (`\le` or `\leq`, `\left(` or `(`, grouping, spacing, upright or
-italic) and everything that a reader sees does (symbols, scripts, fractions, roots, tables, bold and blackboard letters).
+italic) and what a reader sees does (symbols, scripts, fractions, roots, tables, boxes, bold and blackboard letters; see there).
 """
 
 from __future__ import annotations
@@ -253,6 +253,14 @@ LISTINGS = (  # dollars and delimiters in code are no mathematics
 )
 
 
+BOXES = (  # where a formula stands that is set off from the text
+    "<p>{}</p>",
+    "<div>{}</div>",
+    "<center>{}</center>",
+    '<div class="equation"><div class="eq">{}</div></div>',
+)
+
+
 @dataclass(frozen=True)
 class FormulaPage:
     """What is true of a page: its encoding, its formulas in order, its words, and its code blocks."""
@@ -294,7 +302,7 @@ def _page(name: str, encoding: Encoding, number: int, written: Sequence[tuple[Fo
         before, after = (part.strip() for part in sentence.split("{}"))
         prose.append(f"{before} {after}")
         if formula.display:
-            block = html if re.match(r"<(div|pre|p|table)\b", html) else f"<p>{html}</p>"
+            block = html if re.match(r"<(div|pre|p|table)\b", html) else choice.choice(BOXES).format(html)
             body.append(f"<p>{before}</p>\n{block}\n<p>{after}</p>")
         else:
             body.append(f"<p>{before} {html} {after}</p>")
@@ -361,5 +369,6 @@ class Renderer:
             command, input=json.dumps(rows), capture_output=True, text=True, env={"QUIET": "1"}
         )
         if done.returncode:
-            raise OSError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "node failed")
+            said = [line for line in done.stderr.splitlines() if "Error" in line] or ["node failed"]
+            raise OSError(said[0])
         return json.loads(done.stdout)

@@ -51,7 +51,7 @@ def _list(value: Any) -> list[str]:
 
 
 def wcxb(run: Run) -> list[Row]:
-    """Word F1 of all pages and by type, F4, and the snippets that must and must not be there."""
+    """General pages: words, F4, snippets that must (not) be there. Ours, alone, has learned on other pages of WCXB."""
     pages = run.sample(wcxb_pages(run.options.wcxb))
     rows: dict[str, Row] = {}
 

@@ -6,7 +6,8 @@ r"""What the extraction benchmark counts, as plain functions of two texts: words
   character as a word; F1 of the mean precision and the mean recall.
 * A post is kept when 80 % of its four-word shingles are in the output.
 * A formula is kept when its TeX is in the output, and delimited when it is the whole content of `$…$`, `$$…$$`,
-  `\(…\)`, `\[…\]` or of an environment; white space that TeX does not see is not compared.
+  `\(…\)`, `\[…\]` or of an environment; white space that TeX does not see is not compared. Every output is read as it is
+  and as a reader of Markdown reads it, without its backslash escapes (`\\(a\_1\\)`); what is there in either way counts.
 * A code block is exact when its lines follow each other in the output with the same indentation relative to each
   other, and fenced when that happens in a code block of the output read as CommonMark.
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from markdown_it import MarkdownIt
@@ -175,16 +176,33 @@ def without_formulas(text: str) -> str:
     return SPAN.sub(" ", CODE.sub(" ", text))
 
 
+def readings(text: str) -> tuple[str, str]:
+    """An output as it is, and as a reader of Markdown reads it: many writers escape what TeX needs."""
+    return text, ESCAPE.sub(r"\1", text)
+
+
+def spans_of(text: str, normal: Callable[[str], str | None] = tidy_tex) -> Counter[str | None]:
+    """How often each delimited formula is in a text, in its normal form; of two readings the one with more."""
+    as_it_is, unescaped = (Counter(map(normal, formulas_in(reading))) for reading in readings(text))
+    return as_it_is | unescaped
+
+
 def formulas_kept(text: str, truth: Sequence[str]) -> tuple[list[bool], list[bool]]:
     """For each true formula: is its TeX in the text, and is it one of the delimited ones. Each span serves one formula."""
-    flat = tidy_tex(text)
-    spans = Counter(tidy_tex(span) for span in formulas_in(text))
-    kept, delimited = [], []
-    for formula in map(tidy_tex, truth):
-        delimited.append(spans[formula] > 0)
-        kept.append(delimited[-1] or formula in flat)
-        spans[formula] -= 1
+    flat = [tidy_tex(reading) for reading in readings(text)]
+    wanted = [tidy_tex(formula) for formula in truth]
+    delimited = served(wanted, spans_of(text))
+    kept = [there or any(tex in one for one in flat) for tex, there in zip(wanted, delimited, strict=True)]
     return kept, delimited
+
+
+def served(wanted: Iterable[str | None], found: Counter[str | None]) -> list[bool]:
+    """Which of the wanted are found, where one that is found once serves one of the wanted; None is never found."""
+    left, there = Counter(found), []
+    for one in wanted:
+        there.append(one is not None and left[one] > 0)
+        left[one] -= 1
+    return there
 
 
 # code

@@ -35,15 +35,21 @@ class Row:
 
 @dataclass
 class Run:
-    """The tools, the options, and the worst pages found so far: kind → (score, page, what happened)."""
+    """The tools, the options, what could not be measured, and the worst pages: kind → (score, page, what happened)."""
 
     tools: list[Tool]
     options: argparse.Namespace
     worst: dict[str, list[tuple[float, str, str]]] = field(default_factory=lambda: defaultdict(list))
+    left_out: list[str] = field(default_factory=list)
 
     def sample(self, pages: list[Page], count: int = QUICK) -> list[Page]:
         """All pages, or with --quick about `count`, evenly spread."""
         return pages[:: -(-len(pages) // count)] if self.options.quick and pages else pages
+
+    def leave_out(self, what: object) -> None:
+        """Say that something is not measured; the table says it again, and the run does not end with exit code 0."""
+        self.left_out.append(str(what))
+        console.print(f"not measured: {what}", markup=False)
 
     def note(self, kind: str, tool: Tool, score: float, page: Page, what: str) -> None:
         if tool.name == "ours":

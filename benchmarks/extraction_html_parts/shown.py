@@ -1,4 +1,9 @@
-"""The normal form of formulas: what a reader sees of presentation MathML, as one line."""
+"""The normal form of formulas: what a reader sees of presentation MathML, as one line.
+
+Seen: symbols and their order, scripts, fractions, roots, tables with their rules, boxes, strokes, lines above and below,
+bold, script, Fraktur, blackboard, sans-serif and typewriter letters. Not seen: upright or italic, sizes, spacing, colours,
+and whether a script stands beside or below (`\\sum` in a text and on a line of its own show the same).
+"""
 
 from __future__ import annotations
 
@@ -34,11 +39,12 @@ VARIANTS |= {
     "bold-script": "SCRIPT",
     "bold-fraktur": "FRAKTUR",
 }
+RULE = re.compile(r"border(-\w+)?:[^;]*\b(solid|dashed)")  # as Temml draws the rules of a table, and \boxed
 INVISIBLE = re.compile("[\u2061-\u2064\u200b-\u200d\ufe00-\ufe0f\\s]")
 
 
 def shown(mathml: str) -> str:
-    """What a reader sees of a formula in presentation MathML, as one line.
+    """What a reader sees of a formula in presentation MathML (rules and boxes as Temml writes them), as one line.
 
     >>> shown("<math><mrow><msup><mi>x</mi><mn>2</mn></msup><mo>≤</mo><mi>ℝ</mi></mrow></math>")
     'x^{2}≤[DOUBLE-STRUCK R]'
@@ -70,6 +76,11 @@ def _shown(node: etree._Element, variant: str) -> str:
         return f"√[{inner[1]}]({inner[0]})"
     if tag == "menclose" and node.get("notation") in ("top", "bottom"):  # Temml's lines above and below
         return "".join(inner) + ("^{-}" if node.get("notation") == "top" else "_{-}")
+    if tag == "menclose":
+        return f"[{node.get('notation')}]({''.join(inner)})"
+    rules = [f"{side.strip('-') or 'box'} {line}" for side, line in RULE.findall(node.get("style", ""))]
+    if rules:
+        return f"[{', '.join(sorted(rules))}]({''.join(inner)})"
     if tag in ("mtr", "mlabeledtr"):
         return "&".join(inner).rstrip("&") + ";"
     if tag == "mfenced":
@@ -78,12 +89,12 @@ def _shown(node: etree._Element, variant: str) -> str:
 
 
 def _character(char: str, variant: str) -> str:
-    """A character in its plain form, with its style where that carries meaning (italic and upright do not)."""
+    """A character in its plain form, with its style where that can carry meaning (italic and upright do not)."""
     name = unicodedata.name(char, "")
     style = VARIANTS.get(variant, "")
     plain = unicodedata.normalize("NFKC", char.translate(SAME))
     if "MATHEMATICAL" in name or (plain != char and name.split(" ")[0] in STYLES):
         style = next((style for style in STYLES if style in name), "")
-    style = {"BLACK-LETTER": "FRAKTUR", "SANS-SERIF": "", "MONOSPACE": ""}.get(style, style)
+    style = {"BLACK-LETTER": "FRAKTUR"}.get(style, style)
     plain = "".join(plain.translate(SAME).split())
     return f"[{style} {plain}]" if style and plain.isalnum() else plain

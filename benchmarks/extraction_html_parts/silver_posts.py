@@ -70,6 +70,8 @@ PLATFORMS: dict[str, Platform] = {
     "Hoop.la": Platform("div.post-box-inner-body"),
     "Wall Street Oasis": Platform("div.comment-content"),
     "forum-post": Platform("div.forum-post", "div.forum-post-content", "span.forum-post-author"),
+    "Quora": Platform("div.spacing_log_answer_content"),
+    "Fine Woodworking": Platform("div.question__body, div.comments__list-item__text"),
     "Zhihu": Platform("div.List-item, div.AnswerCard", "div.RichContent-inner span.RichText", "meta[itemprop=name]"),
     "V2EX": Platform("div.topic_content, div.reply_content"),
     "Discuz": Platform("td.t_f"),

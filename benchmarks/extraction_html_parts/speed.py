@@ -25,7 +25,7 @@ def speed(run: Run) -> list[Row]:
             "python3.11-doc", run.options.work, 10 if run.options.quick else 40
         )
     except LeftOut as error:
-        console.print(str(error), markup=False)
+        run.leave_out(error)
     for name, pages in sets.items():
         best: dict[str, float] = {}
         for turn in range(2 if run.options.quick else 4):

@@ -31,11 +31,13 @@ def threads(run: Run) -> list[Row]:
         f"of no platform known here: {', '.join(unknown) or 'none'}",
         markup=False,
     )
+    known = f"{len(found) - len(unknown)} of {len(found)} pages"
+    kept_posts, kept_comments = f"posts kept, real threads ({known})", "comments kept, real threads"
     rows = {
         label: Row(label, {}, target)
         for label, target in (
-            ("posts kept, real threads", 0.97),
-            ("comments kept, real threads", 0.97),
+            (kept_posts, 0.97),
+            (kept_comments, 0.97),
             ("posts in the column `posts`", None),
             ("comments in the column", None),
             ("authors right, of posts in the column", None),
@@ -49,10 +51,10 @@ def threads(run: Run) -> list[Row]:
             had = set(measures.shingles(answer.text))
             kept = [measures.is_kept(post.text, had, answer.text) for post in posts]
             said = [measures.is_kept(one, had, answer.text) for post in posts for one in post.comments]
-            means["posts kept, real threads"].append(mean(kept))
+            means[kept_posts].append(mean(kept))
             means[f"posts kept: {platform} ({platforms[platform]})"].append(mean(kept))
             if said:
-                means["comments kept, real threads"].append(mean(said))
+                means[kept_comments].append(mean(said))
             lost = [post.text[:60] for post, there in zip(posts, kept, strict=True) if not there]
             what = f"{platform}: {answer.failed} lost {len(lost)} of {len(posts)} posts, {said.count(False)} of {len(said)} comments; {lost[:2]!r}"
             run.note("threads", tool, mean(kept + said), page, what)

@@ -89,7 +89,7 @@ def readability() -> Function:
 
     def run(payload: bytes, _: str | None) -> str:
         writer = html2text.HTML2Text(bodywidth=0)
-        writer.ignore_links = writer.ignore_images = True
+        writer.ignore_links = True  # images stay: their alternative text may be a formula
         return writer.handle(Document(_decoded(payload)).summary())
 
     return run
@@ -108,28 +108,26 @@ def _decoded(payload: bytes) -> str:
     return bytes_to_str(payload, detect_encoding(payload, from_html_meta=True))
 
 
-TOOLS: dict[
-    str, tuple[Callable[[], Function], str]
-] = {  # the function's maker, and the package that gives a version
-    "ours": (ours, "resiliparse"),
-    "trafilatura": (trafilatura, "trafilatura"),
-    "trafilatura-md": (lambda: trafilatura("markdown"), "trafilatura"),
-    "resiliparse": (resiliparse, "resiliparse"),
-    "readability": (readability, "readability-lxml"),
-    "html-to-markdown": (html_to_markdown, "html-to-markdown"),
+TOOLS: dict[str, tuple[Callable[[], Function], tuple[str, ...]]] = {  # the function's maker, and its packages
+    "ours": (ours, ("resiliparse", "numpy", "numba")),
+    "trafilatura": (trafilatura, ("trafilatura",)),
+    "trafilatura-md": (lambda: trafilatura("markdown"), ("trafilatura",)),
+    "resiliparse": (resiliparse, ("resiliparse",)),
+    "readability": (readability, ("readability-lxml", "html2text", "resiliparse")),
+    "html-to-markdown": (html_to_markdown, ("html-to-markdown", "resiliparse")),
 }
 
 
 def version_of(name: str) -> str:
-    """The version of a tool; for ours also a digest of its sources and weights."""
-    version = importlib.metadata.version(TOOLS[name][1])
-    if name != "ours":
-        return version
-    digest = hashlib.sha256(version.encode())
-    for file in sorted((ROOT / "pipeline" / "extract").rglob("*")):
-        if file.is_file() and file.suffix not in (".pyc", ".nbi", ".nbc"):
-            digest.update(file.name.encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()[:16]
+    """What the answers of a tool depend on: versions, how it is called (this file); for ours its sources and weights."""
+    versions = [importlib.metadata.version(package) for package in TOOLS[name][1]]
+    digest = hashlib.sha256(repr(versions).encode() + Path(__file__).read_bytes())
+    if name == "ours":
+        from pipeline.extract import MODEL
+        from pipeline.stage import source_digest
+
+        digest.update(source_digest("pipeline.extract").encode() + MODEL.read_bytes())
+    return f"{versions[0]}-{digest.hexdigest()[:16]}"
 
 
 # the process of a tool, from inside
@@ -223,7 +221,8 @@ class Tool:
         self.start()
         if ended == signal.SIGPROF:
             return Answer("", self.page_seconds, f"more than {self.page_seconds:g} CPU seconds")
-        return Answer("", 0.0, f"the process was ended by signal {ended}")
+        # How long it ran is not known: a tool must not get faster by dying.
+        return Answer("", self.page_seconds, f"the process was ended by signal {ended}")
 
     def answers(self, pages: Iterable[Page]) -> list[Answer]:
         """The answers for pages, from the work folder where this version has seen them."""

@@ -53,6 +53,7 @@ class Extracted:
     site: str | None = None
     licence: str | None = None
     language_hint: str | None = None
+    canonical_url: str | None = None  # absolute, as the page declares it
     posts: list[dict[str, Any]] | None = None
 
 
@@ -61,7 +62,8 @@ def extract(payload: bytes, media_type: str, *, url: str | None = None, path: st
 
     `media_type` may carry a charset parameter. Bytes that say what they are (PDF, an HTML doctype) beat an unspecific
     or wrong type. `url` is for extractors that know sites; none does yet. `path` becomes a source file's title.
-    Raises `Drop`: unsupported_media_type, not_html, undecodable, encrypted_pdf, broken_pdf, no_text_layer, empty_text.
+    Raises `Drop`: unsupported_media_type, not_html, undecodable, redirect, encrypted_pdf, broken_pdf, no_text_layer,
+    empty_text.
 
     >>> extract(b"x = 1", "text/x-python", path="a/b.py")
     Extracted(text='x = 1', method='verbatim', fidelity=1.0, title='a/b.py', ...
@@ -104,7 +106,10 @@ class ExtractConfig(StageConfig):
 
 
 class Extract(DocumentStage):
-    """Make documents of records: fetch their bytes, take out text and metadata (the reader's metadata wins)."""
+    """Make documents of records: fetch their bytes, take out text and metadata (the reader's metadata wins).
+
+    A page's address as it declares it goes into `extra`, JSON, as "canonical_url", beside what the reader put there.
+    """
 
     name = "extract"
     output = "documents"
@@ -131,7 +136,8 @@ class Extract(DocumentStage):
         """The document of one record, given its bytes."""
         if len(payload) > self.config.max_bytes:
             raise Drop("too_large", f"{len(payload)} bytes, {self.config.max_bytes} allowed (max_bytes)")
-        charset = json.loads(row["extra"]).get("charset") if row["extra"] else None  # what the transport said
+        extra = json.loads(row["extra"]) if row["extra"] else {}
+        charset = extra.get("charset")  # what the transport said
         media_type = f"{row['media_type']}; charset={charset}" if charset else row["media_type"]
         path = _path(row["origin"])
         found = extract(payload, media_type, url=row["url"], path=path)
@@ -142,7 +148,11 @@ class Extract(DocumentStage):
             f.name: row.get(f.name) if row.get(f.name) is not None else said[f.name] for f in METADATA
         }
         extraction = {"method": found.method, "fidelity": found.fidelity}
-        return {**row, **metadata, "text": found.text, "posts": found.posts, "extraction": extraction}
+        document = {**row, **metadata, "text": found.text, "posts": found.posts, "extraction": extraction}
+        if found.canonical_url:
+            extra = {"canonical_url": found.canonical_url} | extra
+            document["extra"] = json.dumps(extra, sort_keys=True, ensure_ascii=False)
+        return document
 
 
 def _path(origin: dict[str, Any]) -> str:

@@ -110,6 +110,7 @@ class _Reader:
     def __init__(self, source: str) -> None:
         self.tokens: list[tuple[str, str]] = []  # (kind, text): text, number, word, other
         self.place = 0
+        self.lone_bars: set[int] = set()  # by the place behind them
         for quoted, *bracketed, number, word, other in TOKEN.findall(source):
             if quoted or any(bracketed):
                 self.tokens.append(("text", quoted or "".join(bracketed)))
@@ -198,9 +199,12 @@ class _Reader:
 
     def bracketed(self, token: str, depth: int) -> _Part:
         start = self.place
+        if start in self.lone_bars:
+            return _Part("|")
         inner, parts = self.expression(depth + 1, until_bar=token == "|")
         if token == "|" and self.peek() != "|":  # a bar on its own
             self.place = start
+            self.lone_bars.add(start)  # or each is looked into again from every bar before it
             return _Part("|")
         left = OPENING.get(token, "|")
         right = CLOSING.get(self.take()[1], "|" if token == "|" else ".")
@@ -238,7 +242,7 @@ def _matrix(parts: list[tuple[str, _Part | None]], left: str, right: str) -> str
     if any(row is None for row in cells) or len({len(row or ()) for row in cells}) != 1:
         return ""
     brackets = {part.brackets for part in rows if part is not None}
-    if len(brackets) != 1 or brackets.pop() not in ("())", "[]]", "(" + ")", "[]", "()"):
+    if len(brackets) != 1 or brackets.pop() not in ("[]", "()"):
         return ""
     if len(rows) < 2 and not (left == "[" and len(cells[0] or ()) > 1):
         return ""

@@ -27,7 +27,7 @@ DAY = re.compile(
     r"|\b(?P<name4>[^\W\d_]{3,10})\.?\s+(?P<d4>\d{1,2})(?:st|nd|rd|th)?,?\s+(?P<y4>(?:19|20)\d\d)\b"
     r"|\b(?P<a5>\d{1,2})(?P<by5>[./-])(?P<b5>\d{1,2})(?P=by5)(?P<y5>(?:19|20)\d\d)\b"
 )
-CLOCK = re.compile(r"\b(\d{1,2}):(\d\d)(?::(\d\d))?(?:\s*([ap])\.?m\b)?", re.I)
+CLOCK = re.compile(r"\b(\d{1,2}):([0-5]\d)(?::([0-5]\d))?(?:\s*([ap])\.?m\b)?", re.I)
 MOST_TEXT = 600  # characters searched
 EPOCH = re.compile(r"\s*(\d{10})(?:\d{3})?(?:\.\d+)?\s*")
 JOINED = re.compile(r"\b(?:join|regist|member since|founded|last (?:edit|active)|注册|加入)\w*.{0,30}", re.I)

@@ -22,9 +22,18 @@ FEW_LETTERS = re.compile(r"(?![\d\s.,]*$)[^A-Za-z\s$]?(?:[A-Za-z](?![A-Za-z])|[\
 WRAPPER = re.compile(r"\s*\{\s*\\displaystyle(?![a-zA-Z])\s*(.*)\}\s*", re.DOTALL)
 CDATA = re.compile(r"\A(?:%\s*)?<!\[CDATA\[|(?:(?<!\\)%\s*)?\]\]>\Z")  # XHTML, Kramdown
 DOCUMENT = re.compile(r"\\documentclass.*?\\begin\{document\}(.*?)\\end\{document\}", re.DOTALL)
-MACROS = re.compile(
-    r"\s*\\(?:(?:re|provide)?newcommand|renewcommand|DeclareMathOperator|definecolor|require|def\\|let\\|gdef\\)"
+GROUP = r"\{(?:[^{}\\]|\\.)*+\}"
+for _ in range(5):  # groups within groups
+    GROUP = rf"\{{(?:[^{{}}\\]|\\.|{GROUP})*+\}}"
+DEFINITIONS = re.compile(  # and nothing else; a formula often begins with one
+    rf"(?:\s|(?<!\\)%[^\n]*(?:\n|\Z)|\\(?:require|definecolor|newenvironment)\*?(?:\s*(?:\[[^\]]*\]|{GROUP})){{1,4}}"
+    rf"|\\(?:newcommand|renewcommand|providecommand|DeclareMathOperator)\*?\s*(?:{GROUP}|\\(?:[A-Za-z]+|.))"
+    rf"\s*(?:\[[^\]]*\]\s*){{0,2}}(?:{GROUP}|\\[A-Za-z]+|\w)"
+    rf"|\\(?:global\s*\\)?g?def\s*\\(?:[A-Za-z]+|.)[^{{}}\\]{{0,40}}{GROUP}"
+    r"|\\let\s*\\(?:[A-Za-z]+|.)\s*=?\s*(?:\\(?:[A-Za-z]+|.)|\S))*+",
+    re.DOTALL,
 )
+REQUIRE = re.compile(r"\\require\s*\{[^{}]*\}\s*")
 MATH_WORD = re.compile(rb"math(?:[\w/-]+|\.?)")
 RUNNING = ("mathjax", "katex", "math-container", "mathinelement")
 MARKED_PAGE = ('class="math', "asciimath")
@@ -45,6 +54,7 @@ KATEX_PAIR = re.compile(
     r"""left["']?\s*:\s*(["'`])(.{1,20}?)\1\s*,\s*["']?right["']?\s*:\s*(["'`])(.{1,20}?)\3\s*(?:,\s*["']?display["']?\s*:\s*(\w+|!\d))?"""
 )
 AMOUNT = re.compile(r"(?<![\\$])\$(?=\d[\d,]*(?:\.\d+)?(?:[\s.,;:)?!]|$))", re.MULTILINE)
+AMOUNTS = re.compile(r"\d[\d.,]*[,;]\s*")  # between the dollars of "$10, $20"
 WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
 PROSE = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{2,}(?:[\s,.;:]+[A-Za-z]{2,}){2}")
 ASCIIMATH_PAGES = (
@@ -164,8 +174,8 @@ def replace_delimited(text: str, protected: Protected, delimiters: Delimiters) -
     r"""Formulas between the page's delimiters in extracted text → words.
 
     What holds another word (code, an image) or an empty line is no formula; macro definitions, which no reader sees,
-    go. Single dollars that the page's settings do not name have to hold what looks like TeX. On pages with formulas
-    the dollar of an amount ($5) is escaped, so that it opens none.
+    go. Single dollars that the page's settings do not name have to hold what looks like TeX. On pages with delimiters
+    and formulas the dollar of an amount ($5) is escaped, so that it opens none.
     """
     if delimiters.opening is None:
         return text
@@ -209,7 +219,7 @@ def _delimited(opened: re.Match[str], text: str, delimiters: Delimiters) -> tupl
 def _word(tex: str, kind: str, length: int, protected: Protected) -> str | None:
     if protected.prefix in tex or (kind == "ascii" and ("\n" in tex or length > 500)):
         return None
-    if MACROS.match(tex):
+    if DEFINITIONS.fullmatch(tex):
         return ""
     tex = undelimited(asciimath_to_tex(tex) if kind == "ascii" else tex)[0]
     return protected.add("display" if kind == "display" else "inline", tex) if tex else None
@@ -217,7 +227,7 @@ def _word(tex: str, kind: str, length: int, protected: Protected) -> str | None:
 
 def _in_dollars(tex: str, after: str, *, said: bool) -> bool:
     """Whether what stands between two dollars is a formula rather than words between two amounts or variables."""
-    if not _balanced(tex):
+    if not _balanced(tex) or AMOUNTS.fullmatch(tex):
         return False
     if LOOKS_LIKE_TEX.search(tex) is None:
         # Prices and shell variables: words, and the dollars hug only one of their ends.
@@ -243,6 +253,7 @@ def undelimited(tex: str) -> tuple[str, bool | None]:
         inner = found[found.lastindex or 0]
         if ("$" not in inner.replace(r"\$", "") and r"\(" not in inner) or found.lastindex in DISPLAY_GROUPS:
             tex, display = inner, found.lastindex in DISPLAY_GROUPS
+    tex = REQUIRE.sub("", tex)  # what MathJax has to load
     if (found := WRAPPER.fullmatch(tex)) and _balanced(found[1]):
         tex = found[1]  # MediaWiki wraps every formula: {\displaystyle …}
     if re.search(r"(?<!\\)%", tex):

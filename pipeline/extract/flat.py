@@ -6,7 +6,7 @@ cumulative sums.
 
 What is read is what lexbor writes: HTML that is well formed (attributes in double quotes, every element closed but for
 the void ones). Other input gives some tree, never an error. N nodes, R runs: a *run* is text that a reader sees in one
-piece, between two boundaries of blocks (or empty lines of `<br><br>`). Offsets are in bytes.
+piece, between two boundaries of blocks or of marked elements (or empty lines of `<br><br>`). Offsets are in bytes.
 """
 
 from __future__ import annotations
@@ -137,11 +137,22 @@ INLINE = [
     "col",
     "colgroup",
     "math",
+    # Only ever append: these numbers are features of the model.
+    "track",
+    "param",
+    "keygen",
+    "bgsound",
+    "basefont",
+    "frame",
+    "noembed",
+    "noframes",
+    "xmp",
+    "plaintext",
 ]
 TAGS = {name: number for number, name in enumerate(["", *BLOCKS, *INLINE])}
 OTHER = len(TAGS)  # any tag that is not in the table: an inline element
 LAST_BLOCK = len(BLOCKS)
-VOID = "area base br col embed hr img input link meta source track wbr".split()  # noqa: SIM905
+VOID = "area base basefont bgsound br col embed frame hr img input keygen link meta param source track wbr".split()  # noqa: SIM905
 UNSEEN = "script style template head title iframe canvas svg textarea audio video object select".split()  # noqa: SIM905 – their texts are no text of the page
 RAW = "script style iframe noembed noframes xmp plaintext".split()  # noqa: SIM905 – serialised as they are, `<` and all
 
@@ -164,7 +175,7 @@ TAG_NUMBERS = np.array([entry[1] for entry in _ENTRIES], dtype=np.int16)
 
 def _flags(names: list[str]) -> np.ndarray:
     flags = np.zeros(OTHER + 1, dtype=np.bool_)
-    flags[[TAGS[name] for name in names if name in TAGS]] = True
+    flags[[TAGS[name] for name in names]] = True
     return flags
 
 
@@ -289,14 +300,14 @@ def _count(data: np.ndarray, start: int, end: int, row_C: np.ndarray, linked: bo
 
 @numba.njit(cache=True, nogil=True)
 def _blank(data: np.ndarray, start: int, end: int) -> bool:
-    for at in range(start, end):
-        byte = data[at]
-        if byte > 32 and not (
-            byte == 38 and at + 5 < end and data[at + 1] == 110 and data[at + 2] == 98
-        ):  # &nbsp;
+    at = start
+    while at < end:
+        if data[at] == 38 and at + 5 < end and data[at + 1] == 110 and data[at + 2] == 98:  # &nbsp;
+            at += 6
+        elif data[at] > 32:
             return False
-        if byte == 38:
-            return _blank(data, at + 6, end)
+        else:
+            at += 1
     return True
 
 
@@ -376,7 +387,7 @@ def _flatten(data, tag_hashes, tag_numbers, is_block, is_void, is_unseen, is_raw
                     links -= 1
                 if is_unseen[kind]:
                     unseen -= 1
-                if is_block[kind]:
+                if is_block[kind] or flags[open_] & MARKED:  # the body of a post may be a span
                     in_run, breaks = False, 0
                 open_ = parent[open_]
             at = stop + 1
@@ -461,7 +472,7 @@ def _flatten(data, tag_hashes, tag_numbers, is_block, is_void, is_unseen, is_raw
         box[node] = node if is_block[kind] else box[open_]
         names_at[node + 1] = named
         at = stop
-        if is_block[kind]:
+        if is_block[kind] or mine & MARKED:
             in_run, breaks = False, 0
         elif kind == BR:
             breaks += 1

@@ -13,14 +13,14 @@ import json
 import re
 from urllib.parse import unquote, unquote_plus
 
-from resiliparse.parse.html import ElementNode, HTMLTree
+from resiliparse.parse.html import ElementNode, HTMLTree, NodeType
 
 from pipeline.extract.asciimath import asciimath_to_tex
 from pipeline.extract.delimiters import (
+    DEFINITIONS,
     DELIMITED,
     FEW_LETTERS,
     LOOKS_LIKE_TEX,
-    MACROS,
     PROSE,
     math_words,
     undelimited,
@@ -39,6 +39,10 @@ TEX_ATTRIBUTES = (
     "data-tex", "data-latex", "data-formula", "data-expr", "data-equation", "data-math", "data-katex", "data-equation-content",
     "data-original-tex", "data-tex-source", "data-latex-source", "data-math-content",
 )  # fmt: skip
+OFTEN_NO_TEX = ("data-formula", "data-expr", "data-equation", "data-math")  # =SUM(A1:A2)
+NEVER_FORMULAS = frozenset(
+    "td th tr table tbody li ul ol input select option button textarea body main article section form".split()  # noqa: SIM905
+)
 SWITCHES = ("true", "false", "on", "off", "yes", "no", "inline", "display", "block", "enabled", "auto", "none", "1", "0", "latex", "tex")  # fmt: skip
 # (words with "math" that the page has one of, what to look for then): a page pays for what it has.
 CARRIERS = (
@@ -57,6 +61,7 @@ MARKED = frozenset(  # classes of elements whose text is TeX or a delimited form
     "math math-container math-tex mathjax math-display math-inline mathjax-tex mathjax_process language-math ztext-math tex "  # noqa: SIM905
     "latex arithmatex kdmath mq-selectable filter_mathjaxloader_equation mathJaxEqu MathJax_Preview js-render-math".split()
 )
+TEX_ENCODING = re.compile(r"(?:^|[/.-])(?:la)?tex(?:$|\W)")
 MAX_NESTED = 8  # a page of thousands of nested carriers is no page with formulas
 DATA_NAME = re.compile(rb"(data-[a-z-]+)=")
 # Addresses, classes and texts of images that are formulas.
@@ -73,10 +78,18 @@ IMAGE_QUERY = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 IMAGE_PARAMETER = re.compile(
-    r"[?&](?:latex|tex|expr|formula|math|eq|equation|chl|inline|display|from|f|source)=([^&#]+(?:&(?:space|plus);[^&#]*)*)",
+    r"[?&](latex|tex|expr|formula|math|eq|equation|chl|inline|display|from|f|source)=([^&#]+(?:&(?:space|plus);[^&#]*)*)",
     re.I,
 )
-OF_MATHS = re.compile(r"tex|math|equation|formula|codecogs|/eq\b|ql-img|cht=tx|s2cms|ee_img", re.I)
+OFTEN_OTHER = ("inline", "display", "from", "f", "source", "eq")  # parameters that many addresses have
+OF_MATHS = re.compile(
+    r"latex|mathtex|mimetex|(?<![a-z])tex(?![a-z])|math|equation|formula|codecogs|/eq\b|ql-img|cht=tx|s2cms|ee_img",
+    re.I,
+)
+WRITES_ALT = re.compile(
+    r"latex|ee_img|ql-img|mwe-math|Wirisformula"
+)  # classes of images whose alt is always TeX
+SPHINX_IMAGE = re.compile(r"/math/[0-9a-f]{16,}\.(?:png|svg)")
 IMAGE_CLASS = re.compile(
     r"(?:^|\s)(?:latex|latexcenter|tex|math|equation|ee_img|ql-img\S*|mwe-math\S*|Wirisformula)(?:\s|$)"
 )
@@ -92,6 +105,8 @@ def protect_formulas(tree: HTMLTree, lowered: bytes, protected: Protected) -> No
     if tree.document is None:
         return
     if said := math_words(lowered):
+        if b"ltx_eqn_row" in lowered:
+            _join_rows(tree, protected)
         selectors = [selector for words, selector in CARRIERS if mentions(said, words)]
         present = set(DATA_NAME.findall(lowered))
         selectors += [f"[{name}]:not(code):not(pre)" for name in TEX_ATTRIBUTES if name.encode() in present]
@@ -101,6 +116,19 @@ def protect_formulas(tree: HTMLTree, lowered: bytes, protected: Protected) -> No
             if tex := tex_of_image(image):
                 display = _stands_alone(image) or "display" in (image.getattr("class") or "")
                 _put(tree, image, tex, display, protected)
+
+
+def _join_rows(tree: HTMLTree, protected: Protected) -> None:
+    """LaTeXML sets the parts of an aligned line in cells, with the formula of each displayed: one formula a line."""
+    for row in select(tree, "tr.ltx_eqn_row"):
+        parts = select(row, "math[alttext]")
+        if len(parts) > 1:
+            tex = " ".join(
+                (part.getattr("alttext") or "").strip().removeprefix(r"\displaystyle") for part in parts
+            )
+            if _put(tree, parts[0], tex, True, protected):
+                for part in parts[1:]:
+                    part.decompose()
 
 
 def _protect_elements(tree: HTMLTree, selector: str, protected: Protected) -> None:
@@ -129,7 +157,7 @@ def _put(tree: HTMLTree, node: ElementNode, tex: str, display: bool | None, prot
     tex, said = undelimited(tex)
     if not tex or protected.prefix in tex or node.parent is None:
         return False
-    if MACROS.match(tex) and node.tag == "script":  # definitions, which no reader sees
+    if node.tag == "script" and DEFINITIONS.fullmatch(tex):  # which no reader sees
         replace(tree, node, "")
     elif display if said is None or display else said:
         replace(tree, node, f" {protected.add('display', tex)} ")
@@ -144,7 +172,7 @@ def _is_twin(node: ElementNode, scripts: set[str]) -> bool:
         return True
     if (
         not scripts
-        or node.tag == "script"
+        or node.tag in ("script", "mjx-container")
         or not (node.getattr("class") or "").startswith(("MathJax", "mjx", "MJX"))
     ):
         return False
@@ -154,14 +182,14 @@ def _is_twin(node: ElementNode, scripts: set[str]) -> bool:
         inner is not None and (inner.id or "").removesuffix("-Frame") in scripts
     ):
         return True
-    following = node.next_element_sibling
-    for _ in range(3):
-        if following is None:
+    following = node.next_sibling
+    while following is not None and following.node_type != NodeType.ELEMENT:
+        if (following.node_value or "").strip() and following.node_type == NodeType.TEXT:
             return False
-        if following.tag == "script":
-            return (following.getattr("type") or "").lower().startswith("math/")
-        following = following.next_element_sibling
-    return False
+        following = following.next_sibling
+    if not isinstance(following, ElementNode) or following.tag != "script":
+        return False
+    return (following.getattr("type") or "").lower().startswith("math/")
 
 
 def _formula_of(node: ElementNode, protected: Protected) -> tuple[str, bool | None] | None:
@@ -200,9 +228,13 @@ def _formula_of(node: ElementNode, protected: Protected) -> tuple[str, bool | No
 
 def _of_attribute(node: ElementNode) -> str:
     """TeX in an attribute of a formula's element. A page says `data-math="true"` of whole articles as well."""
+    if node.tag in NEVER_FORMULAS:
+        return ""
     for name in TEX_ATTRIBUTES:
         value = (node.getattr(name) or "").strip()
-        if value and value not in SWITCHES and not value.startswith(('{"', "[", "http")):
+        if name in OFTEN_NO_TEX and not (LOOKS_LIKE_TEX.search(value) or FEW_LETTERS.fullmatch(value)):
+            continue
+        if value and value not in SWITCHES and not value.startswith(('{"', "[", "http", "=")):
             return value if node.query_selector("p, div, table, ul, ol, h2") is None else ""
     return ""
 
@@ -225,7 +257,7 @@ def _is_display(node: ElementNode, names: list[str]) -> bool:
     joined = " ".join(names).lower()
     if "display" in joined or "block" in joined or (node.getattr("display") or "") in ("true", "block"):
         return True
-    if node.getattr("data-math-style") == "display" or node.hasattr("block") or node.tag == "pre":
+    if node.getattr("data-math-style") == "display" or node.hasattr("block") or _in_pre(node):
         return True
     if node.getattr("data-display") in ("true", "block", "1") or "inline" in joined:
         return "inline" not in joined
@@ -235,6 +267,11 @@ def _is_display(node: ElementNode, names: list[str]) -> bool:
         )
         is not None
     )
+
+
+def _in_pre(node: ElementNode) -> bool:
+    parent = node.parent_element
+    return node.tag == "pre" or (node.tag == "code" and parent is not None and parent.tag == "pre")
 
 
 def _of_mathml(node: ElementNode) -> tuple[str, bool | None] | None:
@@ -249,7 +286,7 @@ def _of_mathml(node: ElementNode) -> tuple[str, bool | None] | None:
     display = _is_display(node, classes(node)) or (math is not None and math.getattr("display") == "block")
     for annotation in select(carrier, "annotation"):
         encoding = (annotation.getattr("encoding") or "").lower()
-        if "tex" in encoding and (annotation.text or "").strip():
+        if TEX_ENCODING.search(encoding) and (annotation.text or "").strip():
             return annotation.text or "", display
     if math is None:
         return None
@@ -274,24 +311,26 @@ def tex_of_image(image: ElementNode) -> str:
     source = image.getattr("src") or ""
     alt = (image.getattr("alt") or "").removeprefix("LaTeX:").strip()
     name = image.getattr("class") or ""
-    says = OF_MATHS.search(source) or OF_MATHS.search(name) or alt.startswith(("$", "\\"))
+    # A price begins with a dollar, too.
+    in_tex = DELIMITED.fullmatch(alt) or (LOOKS_LIKE_TEX.search(alt) and re.match(r"\\[A-Za-z]", alt))
+    says = OF_MATHS.search(source) or OF_MATHS.search(name) or in_tex
     if not (says or image.hasattr("eeimg") or image.hasattr("data-formula")):
         return ""
     if tex := next((value for key in TEX_ATTRIBUTES if (value := image.getattr(key))), ""):
         return unquote(tex) if "%5c" in tex.lower() else tex
-    of_tex = (
-        IMAGE_CLASS.search(name)
-        or "imgmath" in source
-        or image.hasattr("eeimg")
-        or alt.startswith(("$", "\\"))
-    )
+    of_tex = in_tex or "imgmath" in source or image.hasattr("eeimg") or WRITES_ALT.search(name)
+    if not of_tex and IMAGE_CLASS.search(name):
+        # Sphinx names its images by the digest of their formula.
+        of_tex = LOOKS_LIKE_TEX.search(alt) or FEW_LETTERS.fullmatch(alt) or SPHINX_IMAGE.search(source)
     if of_tex and alt and not alt.startswith(("http", "[公式]")):
         return alt
     if image.hasattr("data-mathml"):
         return (_of_mathml(image) or ("", None))[0]
     if found := IMAGE_PARAMETER.search(source):
-        raw = found[1].replace("&space;", " ").replace("&plus;", "+")
-        return IMAGE_OPTIONS.sub("", unquote_plus(raw) if "%" in raw and "%20" not in raw else unquote(raw))
+        raw = found[2].replace("&space;", " ").replace("&plus;", "+")
+        tex = unquote_plus(raw) if "%" in raw and "%20" not in raw else unquote(raw)
+        sure = found[1].lower() not in OFTEN_OTHER or "//math." in source or FEW_LETTERS.fullmatch(tex)
+        return IMAGE_OPTIONS.sub("", tex) if sure or re.search(r"[\\^{]", tex) else ""
     if found := IMAGE_QUERY.search(source):
         return IMAGE_OPTIONS.sub("", unquote(found[1]).replace("&space;", " ").replace("&plus;", "+"))
     if found := IMAGE_PATH.search(source):
@@ -318,6 +357,9 @@ def _of_marked(node: ElementNode, names: list[str], protected: Protected) -> tup
     text = node.text or ""
     if protected.prefix in text:
         return None
+    number = node.query_selector(".eqno")
+    if number is not None:  # Sphinx
+        text = text.replace(number.text or "", "", 1)
     display = _is_display(node, names) or (node.tag == "div" and "arithmatex" not in names)
     if found := DELIMITED.fullmatch(text):
         inner = found[found.lastindex or 0]

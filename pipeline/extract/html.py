@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import re
-from html import unescape
+from html import escape, unescape
+from textwrap import dedent
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from resiliparse.parse.html import HTMLTree
 from pipeline.errors import Drop
 from pipeline.extract.code import BOMS
 from pipeline.extract.content import main_content
-from pipeline.extract.delimiters import delimiters_of, replace_delimited
+from pipeline.extract.delimiters import Delimiters, delimiters_of, replace_delimited
 from pipeline.extract.dom import mentions, select
 from pipeline.extract.flat import CHARACTERS, LINKED_WORDS, MARKED, TAGS, WORDS, Flat, flatten
 from pipeline.extract.formulas import protect_formulas
@@ -55,10 +56,33 @@ OTHER_MARKUP = re.compile(r"\A\s*<[?!]|</[a-z][\w:.-]*\s*>", re.I)  # XML of som
 CONTROL_BYTES = bytes([*range(0x09), *range(0x0E, 0x1B), *range(0x1C, 0x20)])
 MATHML_PREFIX = re.compile(r"<(/?)(?:m|mml|mathml):", re.I)
 PERMALINKS = "a.headerlink, span.mw-editsection, a.anchor, a.anchorjs-link, a.hash-link, a.heading-anchor, a.octicon-link"
+SAYS_LINK = re.compile(
+    r"(?:(?:perma|direct|permanent|copy|link|anchor|edit|source|section|heading|headline|title|to|this|the|here)\W*)+",
+    re.I,
+)
 PERMALINK_WORDS = ("headerlink", "editsection", "anchor", "hash-link", "octicon-link")
+# In XML an element without content may be closed at once; HTML would leave it open over all that follows.
+XHTML = re.compile(r"\s*<\?xml|[^>]*>?\s*<html[^>]*xmlns=[\"']http://www\.w3\.org/1999/xhtml", re.I)
+CLOSED_AT_ONCE = re.compile(
+    r"<(title|script|style|a|p|div|span|t[dh]|i|b|em|strong|li|ul|ol|h[1-6]|textarea|iframe|section)"
+    r"(\s(?:[^<>]*[\s\"'])?)?/>",
+    re.I,
+)
+ENTITY = re.compile(r"&(?:#\d{1,7}|#x[\da-f]{1,6}|[a-z][a-z0-9]{1,31});", re.I)
+WORD = re.compile(r"[぀-ヿ㐀-鿿]|[^\W぀-ヿ㐀-鿿]+")
+BLOCK_START = re.compile(r"(?:```|~~~|>|\||#|[-+*]\s|\d{1,9}[.)]\s|\$\$\n)")
+# The least share of words that a thread's posts hold of the content: for a forum program we know, of the content before
+# the end of the last post (what an article has above its comments; of WCXB's threads none is below 0.43), for posts
+# that were guessed or stand in JSON-LD beside the page, of all of it.
+LEAST_SHARE_OF_KNOWN, LEAST_SHARE = 1 / 3, 1 / 2
+HIDDEN_TEXT = "[style*='display:none' i], [style*='display: none' i], [hidden]"
+UNFOLDED = "details, [class*=spoil i], [class*=more i], [class*=collaps i], [class*=expand i], [class*=toggle i], [class*=fold i]"
 LONG_PARAGRAPH = 80  # characters other than white space
 BOILERPLATE = frozenset(TAGS[name] for name in ("nav", "header", "footer", "aside", "form"))
 REDIRECT = re.compile(rb"<meta[^>]{0,100}http-equiv=[\"']?refresh[^>]{0,100}?url=([^\"'>\s]+)", re.I)
+TEXT_FORMULA = re.compile(
+    rb"\\[(\[]|\\begin\{|\$\$?[^$<>]{1,400}\$|\[(?:tex|itex|latex|math)\]|##[^#<>]{1,400}##|@@[^@<>]{1,400}@@"
+)
 MARK = re.compile(rb'data-reasonmill="([0-9.]+)"')
 
 
@@ -70,7 +94,7 @@ def extract_html(payload: bytes, *, charset: str | None = None) -> dict[str, Any
     page has none, 0 if none came through), and the second is by characters of the page's long paragraphs: `<p>` of
     at least 80 characters outside nav, header, footer, aside and form, and less than half links (1 if there are none).
     A text without any tag is given back as it is, its entities resolved (method "verbatim").
-    Raises `Drop`: not_html (binary data, XML), undecodable, empty_text.
+    Raises `Drop`: not_html (binary data, XML), undecodable, redirect (nothing but an address to go to), empty_text.
     """
     html = decode_html(payload, charset)
     if TAG.search(html) or FRAGMENT_TAG.search(html):
@@ -87,14 +111,16 @@ def extract_html(payload: bytes, *, charset: str | None = None) -> dict[str, Any
 class HTMLPage:
     """One parse of one page on its way to text."""
 
-    def __init__(self, html: str) -> None:
+    def __init__(self, html: str, delimiters: Delimiters | None = None) -> None:
+        if "/>" in html and XHTML.match(html[:2000]):
+            html = CLOSED_AT_ONCE.sub(r"<\1\2></\1>", html)
         if "<m:" in html or "<mml:" in html or "<mathml:" in html:
             html = MATHML_PREFIX.sub(r"<\1", html)
         self.lowered = html.encode("utf-8", "replace").lower()
         self.tree = HTMLTree.parse(html)
         if self.tree.body is None:
             raise Drop("not_html", "no body")
-        self.delimiters = delimiters_of(self.lowered)
+        self.delimiters = delimiters or delimiters_of(self.lowered)
         self.protected = Protected.against(html)
 
     def extracted(self) -> dict[str, Any]:
@@ -104,17 +130,20 @@ class HTMLPage:
         thread = thread_of(self.tree, self.lowered, linked)
         if thread:
             _mark(thread)
+            self._drop_hidden()
         flat = self.flat()
         rendering = Rendering(flat, self.protected, self._text_formulas)
-        kept_R = main_content(flat, self.protected_in(flat))
-        posts, inside_R = self._posts(thread, flat, rendering) if thread else ([], kept_R)
-        words_R = flat.counts_RC[:, WORDS]
-        # A thread that was only guessed must hold at least half of what is content.
-        if thread and (thread.platform != "unknown" or 2 * words_R[inside_R].sum() >= words_R[kept_R].sum()):
-            text = _thread(thread.title or metadata["title"], posts)
+        extra_RC = self.protected_in(flat)
+        kept_R = main_content(flat, extra_RC)
+        posts, inside_R, in_strings = self._posts(thread, flat, rendering) if thread else ([], kept_R, 0)
+        words_R = (flat.counts_RC[:, WORDS] + extra_RC[:, 2]) * (kept_R | inside_R)
+        if thread and _holds_enough(
+            thread, in_strings, np.where(_headings(flat) & ~inside_R, 0, words_R), inside_R
+        ):
+            text = _thread(self._line(thread.title or metadata["title"] or ""), posts)
         else:
             self.protected.restored.clear()
-            text, posts = rendering.markdown(kept_R), []
+            text, posts = Rendering(flat, self.protected, self._text_formulas).markdown(kept_R), []
         if not text.strip():
             redirect = REDIRECT.search(self.lowered)
             if redirect:
@@ -132,10 +161,29 @@ class HTMLPage:
         """Code first, so that nothing in it is taken for a formula; tables after what their cells hold."""
         if mentions(self.lowered, PERMALINK_WORDS):
             for link in select(self.tree, PERMALINKS):
-                link.decompose()
+                said = "".join((link.text or "").split())
+                if (
+                    len(said) <= 2
+                    or link.tag == "span"
+                    or not any(map(str.isalnum, said))
+                    or SAYS_LINK.fullmatch(said)
+                ):
+                    link.decompose()
         protect_listings(self.tree, self.lowered, self.protected)
         protect_formulas(self.tree, self.lowered, self.protected)
         protect_tables(self.tree, self.protected, self.delimiters)
+
+    def _drop_hidden(self) -> None:
+        """What posts hold against copying and never show; not what a reader may unfold, nor most of a post."""
+        if not mentions(self.lowered, ("display:none", "display: none", " hidden")):
+            return
+        for node in select(self.tree, HIDDEN_TEXT):
+            body = node.parent_element and node.parent_element.closest("[data-reasonmill]")
+            if body is None or node.closest(UNFOLDED) is not None:
+                continue
+            text = node.text or ""
+            if self.protected.prefix not in text and 2 * len(text) < len(body.text or ""):
+                node.remove()
 
     def flat(self) -> Flat:
         """The rewritten tree as arrays."""
@@ -145,20 +193,32 @@ class HTMLPage:
     def protected_in(self, flat: Flat) -> np.ndarray:
         """int32 (runs, 3): formulas, listings and tables of each run, and the words that stand in these."""
         extra_RC = np.zeros((flat.runs, 3), np.int32)
-        for match in re.finditer(rf"{self.protected.prefix}([mdcbt])(\d+)z".encode(), flat.html):
+        for match in re.finditer(rf"{self.protected.prefix}([mdcbt])(\d{{1,9}})z".encode(), flat.html):
             node = int(np.searchsorted(flat.start_N, match.start(), side="right")) - 1
+            if int(match[2]) >= len(self.protected.items):
+                continue
             if (run := int(flat.run_N[node])) >= 0:
                 extra_RC[run, 0 if match[1] in b"md" else 1] += match[1] != b"c"
                 extra_RC[run, 2] += len(self.protected.items[int(match[2])][1].split()) - 1
+        if self.delimiters:  # formulas that become words only when the text is rendered
+            for match in TEXT_FORMULA.finditer(flat.html):
+                node = int(np.searchsorted(flat.start_N, match.start(), side="right")) - 1
+                if (run := int(flat.run_N[node])) >= 0:
+                    extra_RC[run, 0] += 1
         return extra_RC
 
     def _text_formulas(self, text: str) -> str:
         return replace_delimited(text, self.protected, self.delimiters)
 
+    def _line(self, text: str) -> str:
+        """A title as Markdown: formulas and code in it as such, and nothing else taken for markup."""
+        return self.protected.line(escaped(self._text_formulas(text)))
+
     def _posts(
         self, thread: Thread, flat: Flat, rendering: Rendering
-    ) -> tuple[list[dict[str, Any]], np.ndarray]:
-        """The posts as rows of the column, and which runs are in them."""
+    ) -> tuple[list[dict[str, Any]], np.ndarray, int]:
+        """The posts as rows of the column, which runs are in them, and the words of those that are in none."""
+        in_strings = 0
         everything_R, inside_R = np.ones(flat.runs, bool), np.zeros(flat.runs, bool)
         places: dict[bytes, int] = {}
         for node in np.flatnonzero(flat.flags_N & MARKED).tolist():
@@ -166,9 +226,13 @@ class HTMLPage:
                 places[found[1]] = node
 
         def said(one: Post | Comment, place: str) -> dict[str, Any]:
-            about = {"author": one.author, "date": one.date, "score": one.score}
-            if isinstance(one.body, str):  # HTML in JSON-LD, untouched by what was done to the tree
-                return about | {"text": HTMLPage(f"<body>{one.body}</body>").whole()}
+            nonlocal in_strings
+            author = self.protected.line(one.author) if one.author else one.author
+            about = {"author": author, "date": one.date, "score": one.score}
+            if isinstance(one.body, str):  # of JSON-LD, untouched by what was done to the tree
+                text = HTMLPage(_as_html(one.body), self.delimiters).whole()
+                in_strings += len(WORD.findall(text))
+                return about | {"text": text}
             node = places.get(place.encode())
             if node is None:
                 return about | {"text": ""}
@@ -183,7 +247,7 @@ class HTMLPage:
             posts.append(
                 said(post, f"{number}.0") | {"accepted": post.accepted, "comments": comments or None}
             )
-        return posts, inside_R
+        return posts, inside_R, in_strings
 
     def whole(self) -> str:
         """All text of the page, nothing left out."""
@@ -217,6 +281,24 @@ def text_kept(flat: Flat, kept_R: np.ndarray) -> float:
     return kept / total if total else 1.0
 
 
+def _headings(flat: Flat) -> np.ndarray:
+    """bool (runs,): which runs are headings."""
+    tag_R = flat.tag_N[flat.block_R]
+    return (tag_R >= TAGS["h1"]) & (tag_R <= TAGS["h6"])
+
+
+def _holds_enough(thread: Thread, in_strings: int, words_R: np.ndarray, inside_R: np.ndarray) -> bool:
+    """Whether the posts are what the page is about, and not some comments below it.
+
+    `words_R` are those of the content and of posts, but for headings (such as the thread's title).
+    """
+    words = int(words_R[inside_R].sum())
+    if thread.platform == "unknown" or in_strings > words:
+        return words + in_strings >= LEAST_SHARE * words_R.sum()
+    end = len(inside_R) - int(np.argmax(inside_R[::-1])) if inside_R.any() else 0
+    return words + in_strings >= LEAST_SHARE_OF_KNOWN * words_R[:end].sum()
+
+
 def _mark(thread: Thread) -> None:
     """Say in the tree where bodies begin, so that they are found again in the arrays."""
     for number, post in enumerate(thread.posts):
@@ -231,10 +313,25 @@ def _thread(title: str | None, posts: list[dict[str, Any]]) -> str:
     for post in posts:
         parts += [_byline(post), post["text"]]
         for comment in post["comments"] or ():
-            text = comment["text"].replace("\n", "\n  ")
+            text = re.sub(r"\n(?!\n)", "\n  ", comment["text"])
             by = _byline(comment)
-            parts.append(f"- {by}: {text}" if by else f"- {text}")
+            gap = "\n\n  " if BLOCK_START.match(text) else " "  # a block begins in a line of its own
+            parts.append(f"- {by}:{gap}{text}" if by else f"- {text}")
     return "\n\n".join(part for part in parts if part)
+
+
+def _as_html(text: str) -> str:
+    """What JSON-LD says in a string: HTML, or plain text (sometimes with entities) with its lines and paragraphs."""
+    if TAG.search(text) or FRAGMENT_TAG.search(text):
+        return f"<body>{text}</body>"
+    paragraphs = []
+    for paragraph in re.split(r"\n[ \t\r]*\n", unescape(text) if ENTITY.search(text) else text):
+        lines = paragraph.strip("\r\n").splitlines()
+        if lines and all(line.startswith(("    ", "\t")) for line in lines):
+            paragraphs.append(f"<pre>{escape(dedent(paragraph))}</pre>")
+        else:
+            paragraphs.append("<p>" + "<br>".join(map(escape, lines)) + "</p>")
+    return "<body>" + "".join(paragraphs) + "</body>"
 
 
 def _byline(said: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ from pipeline.extract.code_language import language_name
 ANY_TAG = re.compile(r"<[^>]*>")
 # What class and data attributes say. A sure prefix may be followed by any name, a bare word by a known one.
 SURE = re.compile(
-    r"(?:^|[\s;])(?:language|lang|brush|highlight-source|highlight-text|mw-highlight-lang|src|hl)[-:]\s*([a-z0-9+#][a-z0-9+#._-]*)",
+    r"(?:^|[\s;])(?:(?:language|lang|brush|highlight-source|highlight-text|mw-highlight-lang|src|hl)[-:]\s*|ltx_lst_language_)([a-z0-9+#][a-z0-9+#._-]*)",
     re.IGNORECASE,
 )
 KNOWN = re.compile(

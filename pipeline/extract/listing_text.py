@@ -20,12 +20,21 @@ NUMBERS = (
     "td.number, td.linenos, [style*='user-select'], [style*='float: left'], [style*='float:left']"
 )
 NOT_CODE = (
-    "button, clipboard-copy, script, style, [aria-hidden='true'], [class*='copy' i], [class*='button' i], .sr-only, .visually-hidden, div.toolbar, div.bar, "
+    "button, clipboard-copy, script, style, [aria-hidden='true'], .sr-only, .visually-hidden, div.toolbar, div.bar, "
     ".crayon-toolbar, .crayon-plain-wrap, .CodeMirror-measure, .CodeMirror-cursors, .CodeMirror-lines > div > div > pre:not(.CodeMirror-line), "
     ".CodeMirror-gutter-wrapper, .CodeMirror-gutters, .CodeMirror > textarea, .cm-gutters, .ace_gutter, .ace_print-margin-layer, "
     ".ace_marker-layer, .ace_cursor-layer, .ace_text-input, .enlighter-raw, .enlighter-toolbar, a.viewcode-back, div.ttc, "
-    ".src-line-numbers, .line-numbers-rows, .button-holder, .test-arrow, .blockcode > em, .blockcode > a, .gutter-content"
+    ".src-line-numbers, .line-numbers-rows, .button-holder, .test-arrow, .blockcode > em, .blockcode > a, .gutter-content, "
+    ".ltx_listing_data, .ltx_tag_listingline"
 )
+# Buttons by their class. The class of code itself may say "copyable", that of a link in it "module-copy".
+BUTTONS = (
+    "[class~='copy' i], [class*='copy-btn' i], [class*='copybtn' i], [class*='copy-code' i], [class*='copycode' i], "
+    "[class*='code-copy' i], [class*='code_copy' i], [class*='copy-button' i], [class*='copybutton' i], [class*='copy_button' i], "
+    "[class*='clipboard' i], [class^='button' i], [class~='button' i], [class*='-button' i]"
+)
+BUTTON_WORDS = ("copy", "button", "clipboard")
+LONGEST_LABEL = 40  # characters on a button
 WORTH_A_LOOK = (  # a <pre> that holds none of these holds only code
     "line", "gutter", "num", '"ln', "user-select", "hidden", "sr-only", "button", "copy", "toolbar", "float", "viewcode",
     "<script", "<style",
@@ -41,6 +50,8 @@ OTHER_TAG = re.compile(r"<(?!/?(?:br|div|p|li|tr|pre|dd|h[1-6])\b)[^>]*>", re.S)
 COMMENT = re.compile(r"<!--.*?-->", re.S)
 CODE_LINES = re.compile(r"(?<!\n)</code>(?=<code\b)")
 LINE_SPANS = re.compile(r"(?<!\n)</span>(?=<span [^>]*(?:class=\"(?:[^\"]*[ _-])?line[\" ]|data-line=))")
+# Medium sets what blank lines part as spans, shown as blocks.
+MEDIUM_PARTS = re.compile(r"</span>(?=<span [^>]*data-selectable-paragraph)")
 NUMBERED = re.compile(r"[ \t]*(\d{1,9})(?:[ \t]|$)")
 
 
@@ -53,7 +64,7 @@ def code_text(node: ElementNode, collapsed: bool = False) -> str:
     html = node.inner_html
     numbered = False
     if "<" in html and (node.tag not in PREFORMATTED or any(word in html for word in WORTH_A_LOOK)):
-        numbered = _take_out(node)
+        numbered = _take_out(node, html)
         html = node.inner_html
     preformatted = node.tag in PREFORMATTED or SHOWN_AS_PRE.search(node.getattr("style") or "") is not None
     if node.tag == "pre":
@@ -70,24 +81,28 @@ def code_text(node: ElementNode, collapsed: bool = False) -> str:
         lines = [line[1:] for line in lines]  # doxygen sets it between number and code
     elif len(lines) > 2 and (lines[0][:1].isdigit() or lines[0][:1] == " "):
         lines = _without_numbers(node, lines)
-    while lines and not lines[0].strip():
-        lines.pop(0)
-    while lines and not lines[-1].strip():
-        lines.pop()
-    return "\n".join(lines).replace("\xa0", " ")
+    filled = [place for place, line in enumerate(lines) if line.strip()]
+    return "\n".join(lines[filled[0] : filled[-1] + 1]).replace("\xa0", " ") if filled else ""
 
 
-def _take_out(node: ElementNode) -> bool:
+def _take_out(node: ElementNode, html: str) -> bool:
     """Remove what is no code from a listing. True if there were line numbers between the code."""
     numbered = False
-    for element in select(node, f"{NOT_CODE}, {NUMBERS}"):
+    said = html.lower()
+    buttons = f"{BUTTONS}, " if any(word in said for word in BUTTON_WORDS) else ""
+    for element in select(node, f"{NOT_CODE}, {buttons}{NUMBERS}"):
         if element.parent is None:
             continue
         text = element.text or ""
+        if element.tag == "code" and 2 * len(text.strip()) > len((node.text or "").strip()):
+            continue  # the listing itself, which is named so ("line-numbers", "nocopy")
         if element.tag not in ("button", "script", "style") and PROMPT.fullmatch(text):
             continue
         if element.matches(NOT_CODE):
             element.decompose()
+        elif element.matches(BUTTONS):
+            if len(text.strip()) <= LONGEST_LABEL and element.query_selector("code, pre") is None:
+                element.decompose()
         elif ONLY_NUMBERS.fullmatch(text):
             numbered = numbered or (bool(text.strip()) and element.tag == "span")
             element.decompose()
@@ -102,6 +117,8 @@ def _line_spans(html: str) -> str:
         spans = len(LINE_SPANS.findall(html))
         if spans and html.count("\n") + html.count("<br") < spans:
             html = LINE_SPANS.sub("\n</span>", html)
+    if "data-selectable-paragraph" in html:
+        html = MEDIUM_PARTS.sub("\n\n</span>", html)
     return html
 
 

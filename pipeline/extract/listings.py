@@ -17,6 +17,7 @@ from html import escape
 from resiliparse.parse.html import ElementNode, HTMLTree
 
 from pipeline.extract.code_language import guess_language, language_name
+from pipeline.extract.delimiters import PROSE
 from pipeline.extract.dom import classes, mentions, select
 from pipeline.extract.listing_language import language_of, take_caption
 from pipeline.extract.listing_text import ASSISTIVE, ONLY_NUMBERS, PREFORMATTED, code_text, unescaped
@@ -24,12 +25,13 @@ from pipeline.extract.protect import Protected, fenced
 
 MATHS = frozenset(["math", "language-math"])  # classes of formulas that are set in code elements
 SPANS = frozenset(["code", "tt", "kbd", "samp"])
+MAX_READ = 20  # times the page's length: more is read only where thousands of elements lie within each other
 # Elements that hold lines as elements of their own; what is around the code in them is named in NOT_CODE.
 EDITORS = (
     "table.highlight, table.js-file-line-container, table.diff-table, div.react-code-lines, div.syntaxhighlighter, "
     "div.dp-highlighter, div.crayon-syntax, ol.EnlighterJS, div.enlighter, div.CodeMirror, div.cm-editor, "
     "div.view-lines, div.ace_editor, div.ace_static_highlight, div.fragment, div.blockcode, div.geshifilter, "
-    "div.codeBoxCode, div.member-signature, div.type-signature, div.memproto table.memname"
+    "div.codeBoxCode, div.ltx_lstlisting, div.member-signature, div.type-signature, div.memproto table.memname"
 )
 # Taken for code only if its text looks like it.
 BOXES = (
@@ -51,6 +53,9 @@ SPANS_TOGETHER = (
 )  # fmt: skip
 LINE_OF_SPANS = re.compile(r"<(code|tt|samp|kbd)\b[^>]*>(?:(?!</\1>).)*</\1>|<br>|&nbsp;|\s+", re.S)
 
+BLOCKS = re.compile(r"<(?:p|div|ul|ol|table|h[1-6]|blockquote|pre)\b")
+CODE_SIGN = re.compile(r"[(){}=;<>$/\\_-]|\w\.\w|\d")
+
 WHOLE_PAGE = 2_000, 0.6  # characters, share of the page's text: from there on a <pre> of prose is the page
 PARAGRAPHS = re.compile(r"\n[ \t]*\n\s*?(?=[^\n])")
 ALIGNED = re.compile(r"\S(?: {3,}|\t)\S|^\s*[|+*=_~-]{3}|^\s*[|+]", re.MULTILINE)
@@ -65,10 +70,14 @@ def protect_listings(tree: HTMLTree, lowered: bytes, protected: Protected) -> No
                 prompt.decompose()
     # Of many spans, look at what follows each only on a page where two follow each other.
     together = len(found) < 40 or mentions(lowered, SPANS_TOGETHER)
+    left = MAX_READ * len(lowered)
     for node in found:
         tag = node.tag
         if tag in SPANS:
-            _protect_span(node, protected, together)
+            if left > 0:
+                html = node.inner_html  # "" within a listing that is a word by now
+                left -= len(html)
+                _protect_span(node, html, protected, together)
         elif tag in ("h3", "h4"):
             _protect_signature(node, protected)
         elif node.parent is None:  # within a listing that is a word by now
@@ -76,16 +85,30 @@ def protect_listings(tree: HTMLTree, lowered: bytes, protected: Protected) -> No
         elif tag in PREFORMATTED:
             _protect_preformatted(tree, node, lowered, protected)
         elif EDITOR_CLASSES.isdisjoint(classes(node)):
-            _protect_box(tree, node, protected)
-        elif "fragment" not in classes(node) or node.query_selector("div.line, pre") is not None:
+            if left > 0 and tag in BOX_TAGS and node.query_selector(INNER_BOX) is None:
+                html = node.inner_html
+                left -= len(html)
+                _protect_box(tree, node, html, protected)
+        elif _is_editor(node):
             _protect_editor(tree, node, protected)
+
+
+def _join_github(tree: HTMLTree, field: ElementNode) -> bool:
+    """A file's page has all of its lines in an invisible field, and again those that are in view: let them be those of the field."""
+    lines = select(tree, "div.react-code-lines")
+    if lines and (field.text or "").strip():
+        lines[0].text_content = field.text or ""
+        field.decompose()
+    return bool(lines)
 
 
 def _protect_preformatted(tree: HTMLTree, node: ElementNode, lowered: bytes, protected: Protected) -> None:
     first = node.first_element_child
     if any(one is not None and not MATHS.isdisjoint(classes(one)) for one in (node, first)):
         return  # a formula (GitLab, Gitea)
-    if node.tag == "textarea" and not _code_in_textarea(node):
+    if node.tag == "textarea" and (
+        ("react-blob-textarea" in classes(node) and _join_github(tree, node)) or not _code_in_textarea(node)
+    ):
         return
     if node.getattr("aria-hidden") == "true" and node.query_selector("textarea") is not None:
         node.decompose()  # a copy for the clipboard
@@ -104,6 +127,15 @@ def _protect_preformatted(tree: HTMLTree, node: ElementNode, lowered: bytes, pro
         _take_apart(node, text, protected)
         return
     _put(tree, node, protected.add("block", fenced(text, language or guess_language(text))))
+
+
+def _is_editor(node: ElementNode) -> bool:
+    names = classes(node)
+    if "fragment" in names:
+        return node.query_selector("div.line, pre") is not None
+    if node.tag == "table" and "highlight" in names:  # Materialize names tables of data so
+        return node.query_selector("td.blob-code, td.js-file-line, td.code, td.linenos, pre") is not None
+    return True
 
 
 def _protect_editor(tree: HTMLTree, node: ElementNode, protected: Protected) -> None:
@@ -134,11 +166,8 @@ def _protect_editor(tree: HTMLTree, node: ElementNode, protected: Protected) -> 
         _put(tree, node, protected.add("block", fenced(text, language or guess_language(text))))
 
 
-def _protect_box(tree: HTMLTree, node: ElementNode, protected: Protected) -> None:
+def _protect_box(tree: HTMLTree, node: ElementNode, html: str, protected: Protected) -> None:
     """A box in a typewriter face, or of class "code": a listing if it has lines that look like code."""
-    if node.tag not in BOX_TAGS or node.query_selector(INNER_BOX) is not None:
-        return
-    html = node.inner_html
     breaks = html.count("<br>") + html.count("<div")
     if not breaks or len(html) > 200_000 or protected.prefix in html or NO_BOX.search(html):
         return
@@ -162,12 +191,13 @@ def _protect_signature(node: ElementNode, protected: Protected) -> None:
         node.text_content = protected.add("code", text)
 
 
-def _protect_span(node: ElementNode, protected: Protected, together: bool) -> None:
-    html = node.inner_html  # "" within a listing that is a word by now
+def _protect_span(node: ElementNode, html: str, protected: Protected, together: bool) -> None:
     text = unescaped(html) if "<" not in html else node.text or ""
     if "math" in (node.getattr("class") or "") or not text.strip() or protected.prefix in text:
         return
     stripped = text.strip()
+    if _is_unclosed(node, html, stripped):
+        return
     if "<br" in html or "\n" in stripped:
         many = html.count("<br") > 1 or stripped.count("\n") > 2
         if (many and not _in_cell(node)) or _is_alone(node, stripped):
@@ -182,10 +212,23 @@ def _protect_span(node: ElementNode, protected: Protected, together: bool) -> No
         return
     while following is not None and following.tag == node.tag:  # one span, in two elements
         assert isinstance(following, ElementNode)
-        text += following.text or ""
+        text += (" " if node.tag == "kbd" else "") + (following.text or "")
         following.decompose()
         following = node.next_sibling
     node.text_content = protected.add("code", " ".join(text.replace("\xa0", " ").split()))
+
+
+def _is_unclosed(node: ElementNode, html: str, text: str) -> bool:
+    """Whether a code span holds what follows it: its end tag is missing, or written as a second start tag."""
+    if "<" not in html:  # the tag was opened again in each paragraph
+        sentence = len(text) > 20 and text[-1] in ".!?:" and PROSE.search(text) is not None
+        return sentence and _is_alone(node, text) and _is_prose(text)
+    if BLOCKS.search(html):
+        return _is_prose(text)
+    twice = node.tag in ("code", "tt") and html.startswith(f"<{node.tag}")
+    return twice and (
+        CODE_SIGN.search(text) is None or (PROSE.search(text) is not None and not guess_language(text))
+    )
 
 
 def _in_cell(node: ElementNode) -> bool:

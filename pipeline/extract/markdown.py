@@ -13,23 +13,26 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.extract.flat import BLOCKS, BR, IS_UNSEEN, TAGS, TEXT, Flat
+from pipeline.extract.flat import BLOCKS, BR, IS_UNSEEN, TAGS, TEXT, WORDS, Flat
 from pipeline.extract.protect import Protected
 
 BLOCK_TAGS = frozenset(TAGS[name] for name in BLOCKS)
 HEADINGS = {TAGS[f"h{level}"]: level for level in range(1, 7)}
-LI, OL, UL, QUOTE, SUP, SUB, DT = (
-    TAGS[name] for name in ("li", "ol", "ul", "blockquote", "sup", "sub", "dt")
-)
+LI, OL, QUOTE, SUP, SUB = (TAGS[name] for name in ("li", "ol", "blockquote", "sup", "sub"))
 ENTITY = {"&nbsp;": " ", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&amp;": "&"}
 ENTITIES = re.compile("|".join(ENTITY))
 TAG = re.compile(rb"<[^>\"]*(?:\"[^\"]*\"[^>\"]*)*>")
+STRAY_QUOTE = re.compile(
+    rb'"="|"\s[^\s<>="]*="|"\s"[^\s<>="]*='
+)  # in the name of an attribute: <a href="x"">
 NOT_PLAIN = re.compile(rb"<(?:br|su[bp]|s[ct]|t[ei]|svg|select|canvas|video|audio|object|iframe|!)")
 SPACES = re.compile(r"[ \t\r\n\f\v\xa0]+")
 START = re.compile(rb'\bstart="(\d{1,9})"')
+ID = re.compile(rb' (?:id|name)="([^"]*)"')
 HREF = re.compile(rb'href="#([^"]+)"')
 ORDINAL = re.compile(r"(?:st|nd|rd|th|er|re|e|ème|o|a|TM|®|™|©)", re.IGNORECASE)
 DEEPEST = 200  # ancestors that are looked at
+MOST_WORDS = {"heading": 50, "note": 150}  # of what is one; longer ones are elements that were never closed
 NOTE = re.compile(
     rb'<sup\b[^>]*>(?:\s|<span\b[^>]*>)*<a\b[^>]*href="#([^"]+)"|<a\b[^>]*href="#([^"]+)"[^>]*>\s*<sup\b'
 )
@@ -39,7 +42,8 @@ BACK = re.compile(r"^(?:\^|↑)\s+(?:[a-z]\s+)*|\s*(?:↩︎?|↵|⏎|\[return\]
 # What must be escaped in running text, each only where CommonMark would read it as markup. A backslash before a bracket
 # or a dollar is left alone: it marks a formula, or was set for one.
 INLINE = re.compile(
-    r"""(?P<slash>\\(?=[!-\#%-'*-/:-@\\^-`{-~\n]))
+    r"""(?P<note>\[\^[0-9A-Za-z*†‡]{1,4}\][(:]?)
+      | (?P<slash>\\(?=[!-\#%-'*-/:-@\\^-`{-~\n]))
       | (?P<tag><(?=/?[A-Za-z][^<>]*>|!--|[?!]))
       | (?P<entity>&(?=\#\d{1,7};|\#[xX][0-9a-fA-F]{1,6};|[A-Za-z][A-Za-z0-9]{1,31};))
       | (?P<star>\*+(?=\S)|(?<=\S)\*+)
@@ -71,61 +75,93 @@ class Rendering:
         self._around: dict[int, _Around] = {}
         self._numbers: dict[int, int] = {}
         self._notes: dict[int, str] = {}  # block → number of the footnote it holds
+        self._heading_words: dict[int, int] = {}  # of a heading's element that holds several runs
+        self._labels: dict[str, int] = {}  # and back
+        self._kept_R = np.zeros(self.flat.runs, bool)  # of the range that is being rendered
         self._targets = self._footnotes() if b"<sup" in self.flat.html else {}
 
     def _footnotes(self) -> dict[bytes, int]:
         """Where links in `<sup>` lead to on this page: id → the block that it names or that holds it."""
-        flat, found = self.flat, {}
+        flat, linked = self.flat, dict[bytes, int]()
         for match in NOTE.finditer(flat.html):
-            target = match[1] or match[2]
-            if target in found:
+            linked.setdefault(match[1] or match[2], match.start())
+        found: dict[bytes, int] = {}
+        for match in ID.finditer(flat.html) if linked else ():
+            if (
+                match[1] in found or linked.get(match[1], len(flat.html)) > match.start()
+            ):  # a note stands below
                 continue
-            for attribute in (b'id="', b'name="'):
-                at = flat.html.find(attribute + target + b'"')
-                if at > match.start():  # a note stands below
-                    node = int(np.searchsorted(flat.start_N, at, side="right")) - 1
-                    while node and self._tag[node] not in BLOCK_TAGS:
-                        node = self._parent[node]
-                    found[target] = node
-                    break
+            node = int(np.searchsorted(flat.start_N, match.start(), side="right")) - 1
+            while node and self._tag[node] not in BLOCK_TAGS:
+                node = self._parent[node]
+            found[match[1]] = node
         return found
 
     def markdown(self, kept_R: np.ndarray, low: int = 0, high: int | None = None) -> str:
         """The kept runs among those that begin within the nodes low … high − 1."""
         flat = self.flat
         first, last = np.searchsorted(flat.first_R, [low, flat.last_N[0] if high is None else high])
+        if self._targets:
+            self._kept_R = np.zeros(flat.runs, bool)
+            self._kept_R[first:last] = kept_R[first:last]
+        self._around.clear()
         out: list[str] = []
         before: _Around | None = None
-        marked: set[int] = set()
+        widths: dict[int, int] = {}  # of the items that were begun: columns
         for run in (np.flatnonzero(kept_R[first:last]) + first).tolist():
             text = self._text(run)
             if not text:
                 continue
             around = self._around_of(int(flat.block_R[run]), low)
-            if around.marker.startswith("[^"):
+            if around.is_note:
                 text = BACK.sub("", text)
-            lines, solid = self._restored(text, around)
+            level = around.heading if around.heading and self._is_heading(run, around.heading_node) else 0
+            lines, solid = self._restored(text, level)
             if not lines:
                 continue
-            marker = ""
-            if around.item and around.item not in marked:
-                marked.add(around.item)
-                marker = around.marker
-            tight = (
-                before is not None and marker and before.item and not solid and before.quotes == around.quotes
-            )
+            begun = 0
+            if level:  # the items around a heading are parts of the page, not items
+                widths.update((node, 0) for node, mark in around.containers if mark != ">")
+            elif around.item and around.item not in widths:
+                begun = around.item
+                if around.is_note:
+                    widths.update((node, 0) for node, mark in around.containers if mark != ">")
+                widths[begun] = 4 if around.is_note else len(dict(around.containers)[begun])
             if before is not None:
-                out.append("\n" if tight else f"\n{self._within(before, around)}\n")
-            out.append(_placed(lines, around, marker))
+                tight = begun and before.item and not solid and self._is_tight(before, around, widths)
+                out.append("\n" if tight else f"\n{_prefix(_shared(before, around), widths).rstrip()}\n")
+            if around.containers:
+                rest = _prefix(around.containers, widths)
+                begin = _prefix(around.containers, widths, begun) if begun else rest
+                lines = [(rest if number else begin) + line for number, line in enumerate(lines)]
+            out.append("\n".join(line if line.strip() else line.rstrip() for line in lines))
             before = around
         return "".join(out)
 
     @staticmethod
-    def _within(before: _Around, around: _Around) -> str:
-        """What stands in the empty line between two blocks: the marks of the quotes that hold both."""
-        if not before.quotes or before.quoted != around.quoted:
-            return ""
-        return ("> " * min(before.quotes, around.quotes)).rstrip()
+    def _is_tight(before: _Around, around: _Around, widths: dict[int, int]) -> bool:
+        """Whether an item may follow in the next line: within a paragraph's item only what begins with 1 is a list."""
+        if [node for node, mark in before.containers if mark == ">"] != [
+            node for node, mark in around.containers if mark == ">"
+        ]:
+            return False
+        outer = sum(widths.get(node, 0) for node, _ in around.containers if node != around.item)
+        above = sum(widths.get(node, 0) for node, _ in before.containers if node != before.item)
+        return outer <= above or around.containers[-1][1] in ("- ", "1. ")
+
+    def _is_heading(self, run: int, node: int) -> bool:
+        """Whether all that stands in a heading's element is a heading, or else the first of it."""
+        first_R, end = self.flat.first_R, self.flat.last_N[node]
+        alone = (run == 0 or first_R[run - 1] < node) and (run + 1 == len(first_R) or first_R[run + 1] >= end)
+        if alone:
+            return True
+        if node not in self._heading_words:
+            low, high = np.searchsorted(first_R, [node, end])
+            self._heading_words[node] = int(self.flat.counts_RC[low:high, WORDS].sum())
+        if self._heading_words[node] <= MOST_WORDS["heading"]:
+            return True
+        is_first = run == 0 or first_R[run - 1] < node
+        return bool(is_first and self.flat.counts_RC[run, WORDS] <= MOST_WORDS["heading"])
 
     def _text(self, run: int) -> str:
         """A run's text with words for formulas and code, spaces collapsed, `<br>` as a line end."""
@@ -134,7 +170,7 @@ class Rendering:
         raw = flat.html[flat.start_N[first] : flat.end_N[final]]
         if first == final:
             return _plain(raw)
-        if not NOT_PLAIN.search(raw):
+        if not NOT_PLAIN.search(raw) and not (b'"' in raw and STRAY_QUOTE.search(raw)):
             return _plain(TAG.sub(b"", raw))
         pieces: list[str] = []
         closing: list[
@@ -165,13 +201,15 @@ class Rendering:
         """Writes what a `<sup>` or `<sub>` means that ends here: a footnote, a power, an index."""
         text = "".join(pieces[begin:]).strip()
         before = "".join(pieces[max(0, begin - 1) : begin])
-        if self._targets and (label := NOTE_TEXT.fullmatch(text)):
+        if label := NOTE_TEXT.fullmatch(text):
             flat, around = self.flat, self._parent[node]
             target = HREF.search(flat.html[flat.start_N[node] : flat.end_N[node]])
             target = target or HREF.search(flat.html[flat.start_N[around] : flat.inner_N[around]])
-            if target and (block := self._targets.get(target[1])):
-                self._notes[block] = label[1]
-                pieces[begin:] = [f"[^{label[1]}]"]
+            if target:
+                block = self._targets.get(target[1], 0)
+                pieces[begin:] = [
+                    f"[^{label[1]}]" if self._is_note(node, block, label[1]) else f"[{label[1]}]"
+                ]
                 return
         if (
             not text
@@ -184,49 +222,69 @@ class Rendering:
             sign = "^" if self._tag[node] == SUP else "_"
             pieces[begin:] = [sign + (text if len(text) == 1 else "{" + text + "}")]
 
-    def _restored(self, text: str, around: _Around) -> tuple[list[str], bool]:
-        """Lines with formulas, code and tables in place of their words; whether there is a block among them."""
+    def _is_note(self, reference: int, block: int, label: str) -> bool:
+        """Whether a block is what a reference with this label means, and is rendered here; it is remembered."""
+        if not block or block <= reference < self.flat.last_N[block]:
+            return False
+        low, high = np.searchsorted(self.flat.first_R, [block, self.flat.last_N[block]])
+        if (
+            high - low > MOST_WORDS["note"]
+            or not self._kept_R[low:high].any()
+            or self.flat.counts_RC[low:high, WORDS].sum() > MOST_WORDS["note"]
+            or self._notes.get(block, label) != label
+            or self._labels.get(label, block) != block
+        ):
+            return False
+        self._notes[block], self._labels[label] = label, block
+        return True
+
+    def _restored(self, text: str, level: int) -> tuple[list[str], bool]:
+        """Lines with formulas, code and tables in place of their words; whether there is a block among them.
+
+        What stands before the first block is the heading, where the level of one is given.
+        """
         if self.text_formulas is not None:
             text = self.text_formulas(text)  # may escape dollars itself
         text = escaped(text)
-        if self.protected.prefix not in text:
-            lines = text.split("\n")
-            return [_line_start(line) for line in lines] if not around.heading else [" ".join(lines)], False
-        lines, solid = [], False
-        for part, block in self.protected.parts(text):
+        parts = self.protected.parts(text) if self.protected.prefix in text else [(text, False)]
+        lines: list[str] = []
+        solid = False
+        for part, block in parts:
             if block:
                 solid = True
                 lines += ([""] if lines else []) + part.split("\n") + [""]
-            elif part := part.strip():
+            elif (part := part.strip()) and level and not lines:
+                lines = ["#" * level + " " + " ".join(part.split("\n"))]
+            elif part:
                 lines += [_line_start(line.strip()) for line in part.split("\n")]
         while lines and not lines[-1]:
             lines.pop()
-        return ([" ".join(lines)] if around.heading and not solid else lines), solid
+        return lines, solid
 
     def _around_of(self, block: int, low: int) -> _Around:
         if found := self._around.get(block):
             return found
-        heading = item = quotes = quoted = 0
-        marker, indent = "", 0
+        heading = heading_node = item = 0
+        is_note = False
+        containers: list[tuple[int, str]] = []
         node = block
         for _ in range(DEEPEST):
             if node <= low:
                 break
             kind = self._tag[node]
             if node in self._notes and not item:
-                item, marker = node, f"[^{self._notes[node]}]: "
+                item, is_note = node, True
+                containers.append((node, f"[^{self._notes[node]}]: "))
             elif kind in HEADINGS and not heading and not item:
-                heading = HEADINGS[kind]
+                heading, heading_node = HEADINGS[kind], node
             elif kind == LI:
-                own = self._marker(node)
-                if item:
-                    indent += len(own)
-                else:
-                    item, marker = node, own
+                item = item or node
+                containers.append((node, self._marker(node)))
             elif kind == QUOTE:
-                quotes, quoted = quotes + 1, node
+                containers.append((node, ">"))
             node = self._parent[node]
-        around = self._around[block] = _Around(heading, item, marker, indent, quotes, quoted)
+        around = _Around(heading, heading_node, item, is_note, tuple(reversed(containers)))
+        self._around[block] = around
         return around
 
     def _marker(self, item: int) -> str:
@@ -252,24 +310,32 @@ class _Around:
     """What the ancestors of a block say about it."""
 
     heading: int  # level, 0: none
-    item: int  # the innermost list item, 0: none
-    marker: str
-    indent: int  # columns of the items around the innermost
-    quotes: int
-    quoted: int  # the outermost quote
+    heading_node: int
+    item: int  # the innermost list item or footnote, 0: none
+    is_note: bool
+    containers: tuple[
+        tuple[int, str], ...
+    ]  # from the outermost: node, and the marker of an item or ">" of a quote
 
 
-def _placed(lines: list[str], around: _Around, marker: str) -> str:
-    if around.heading:
-        return "#" * around.heading + " " + lines[0]
-    quote = "> " * around.quotes
-    width = 4 if around.marker.startswith("[^") else len(around.marker)
-    rest = " " * (around.indent + width)
-    begin = " " * around.indent + marker if marker else rest
-    if not around.item:
-        begin = rest = ""
-    placed = [quote + (begin if number == 0 else rest) + line for number, line in enumerate(lines)]
-    return "\n".join(line if line.strip() else line.rstrip() for line in placed)
+def _shared(before: _Around, around: _Around) -> tuple[tuple[int, str], ...]:
+    """The containers of two blocks up to the innermost quote that holds both."""
+    shared = 0
+    if not before.containers:
+        return ()
+    for place, (one, other) in enumerate(zip(before.containers, around.containers, strict=False), 1):
+        if one != other:
+            break
+        shared = place if one[1] == ">" else shared
+    return around.containers[:shared]
+
+
+def _prefix(containers: tuple[tuple[int, str], ...], widths: dict[int, int], begun: int = 0) -> str:
+    """What stands before a line in its containers: marks of quotes, columns of items, the marker of the one begun."""
+    return "".join(
+        "> " if mark == ">" else mark if node == begun else " " * widths.get(node, 0)
+        for node, mark in containers
+    )
 
 
 def _plain(raw: bytes) -> str:
@@ -289,9 +355,13 @@ def escaped(text: str) -> str:
     if not MAYBE_INLINE.search(text):
         return text
 
+    counts = {sign: text.count(sign) for sign in "*_`"}
+
     def mark(match: re.Match[str]) -> str:
         sign = match[0]
-        alone = match.lastgroup in ("star", "line", "tick") and text.count(sign[0]) == 1  # they come in pairs
+        if match.lastgroup == "note":  # a reference to a footnote, written here
+            return sign if sign[-1] == "]" else f"{sign[:-1]}\\{sign[-1]}"
+        alone = match.lastgroup in ("star", "line", "tick") and counts[sign[0]] == 1  # they come in pairs
         return sign if alone else "".join("\\" + one for one in sign)
 
     return INLINE.sub(mark, text)

@@ -11,6 +11,10 @@ from html import unescape
 TAG = re.compile(r"<(/?)([a-zA-Z][\w:-]*)((?:[^>\"]|\"[^\"]*\")*)>([^<]*)")
 ATTRIBUTE = re.compile(r"([\w:-]+)(?:=\"([^\"]*)\")?")
 COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+# Lengths in the styles of renderers, in em.
+TOP = re.compile(r"(?:^|;)\s*top:\s*(-?\d*\.?\d+)em")
+HEIGHT = re.compile(r"(?:^|;)\s*height:\s*(-?\d*\.?\d+)em")
+WIDTH = re.compile(r"(?:^|;)\s*(?:width|margin-(?:right|left)):\s*(-?\d*\.?\d+)em")
 VOID = frozenset(["br", "img", "hr", "input", "wbr"])
 MAX_DEPTH = 80  # deeper than any formula, shallower than Python's stack
 

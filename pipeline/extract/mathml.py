@@ -2,13 +2,14 @@ r"""Presentation MathML → LaTeX, for pages that carry no TeX, and the tree tha
 
 Follows the element semantics of MathML 3 and of what MathJax, KaTeX, LaTeXML, Temml, Word and MathType write of it:
 stretchy fences become `\left…\right`, tables between fences matrices and cases, tables of right-left columns `aligned`.
-Unknown elements give their children in a row, so nothing is lost silently.
+Unknown elements give their children in a row, so nothing is lost silently. Content MathML is not converted.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import accumulate
 
 from resiliparse.parse.html import ElementNode
 
@@ -60,6 +61,8 @@ RELATIONS = (
     "∝",
     "≃",
 )
+CONTENT = re.compile(r"<(?:apply|ci|csymbol)\b")
+CONTENT_ANNOTATION = re.compile(r"<annotation-xml\b.*?</annotation-xml>", re.DOTALL)
 CONTROL_WORD = re.compile(r"(?<!\\)\\[A-Za-z]+$")
 BRACES = ("⏞", "⏟", "︷", "︸", "⎴", "⎵")
 NAMED_SPACES = {"thinmathspace": 0.167, "mediummathspace": 0.222, "thickmathspace": 0.278, "negativethinmathspace": -0.167}  # fmt: skip
@@ -72,9 +75,13 @@ TEXT_ESCAPES |= {char: "\\" + char for char in "{}$%#&_"}
 def mathml_to_tex(math: ElementNode) -> str:
     r"""LaTeX of a `<math>` element, without delimiters; "" when it holds nothing.
 
+    Content MathML (`<apply>`), which says operators by elements without text, gives "" as well.
     A letter in an upright variant becomes `\mathrm{…}`; colours, sizes and the display style are not kept.
     """
-    return tex_of(parsed(math.html))
+    html = math.html
+    if CONTENT.search(html) and CONTENT.search(CONTENT_ANNOTATION.sub("", html)):
+        return ""
+    return tex_of(parsed(html))
 
 
 def tex_of(math: Math) -> str:
@@ -154,13 +161,29 @@ def _is_empty(node: Math) -> bool:
 def _row(nodes: list[Math]) -> str:
     pieces: list[str] = []
     nodes = _flat(nodes)
+    partners = _partners(nodes)
+    tall_N = [0, *accumulate(map(_tall, nodes))] if partners else []  # how many of the first N are tall
+    open_until: list[int] = []  # where the fences end that are open
     place = 0
     while place < len(nodes):
         node = nodes[place]
-        if _fence_of(node) is not None and (found := _fenced(nodes, place)):
-            tex, place = found
-            pieces.append(tex)
+        if open_until and place == open_until[-1]:
+            pieces.append(rf"\right{_delimiter(_fence_of(node) or '')}")
+            open_until.pop()
+            place += 1
             continue
+        if (opening := _fence_of(node)) is not None:
+            limit = open_until[-1] if open_until else len(nodes)
+            end = partners.get(place, limit)
+            if found := _matrix_or_binomial(nodes, place, end, limit):
+                tex, place = found
+                pieces.append(tex)
+                continue
+            if end < limit and _stretched(nodes, place, end, tall_N[end] > tall_N[place + 1]):
+                pieces.append(rf"\left{_delimiter(opening)}")
+                open_until.append(end)
+                place += 1
+                continue
         following = nodes[place + 1] if place + 1 < len(nodes) else None
         applied = following is not None and following.tag == "mo" and not following.text.strip("\u2061 \n")
         pieces.append(_token(node, applied) if node.tag == "mi" else _tex(node))
@@ -198,56 +221,84 @@ def _stretches(node: Math) -> bool:
     return node.get("stretchy") != "false" and node.get("minsize") == ""
 
 
-def _fenced(nodes: list[Math], start: int) -> tuple[str, int] | None:
-    r"""What begins with the fence at `start`: matrix, cases, binomial or `\left…\right`; and where it ends."""
+def _matrix_or_binomial(nodes: list[Math], start: int, end: int, limit: int) -> tuple[str, int] | None:
+    """What begins with the fence at `start`, whose partner is at `end`, if it is one command; and where it ends.
+
+    From `limit` on the row belongs to other fences.
+    """
     opening = _fence_of(nodes[start]) or ""
-    if FENCES.get(opening, 1) < 0 or nodes[start].get("data-mjx-texclass") == "CLOSE":
+    if _closes(nodes[start]):
         return None
-    following = nodes[start + 1] if start + 2 <= len(nodes) else None
-    end = _partner(nodes, start)
+    following = nodes[start + 1] if start + 1 < limit else None
     if following is not None and following.tag == "mtable":
-        closing = _fence_of(nodes[start + 2]) if start + 2 < len(nodes) else None
+        closing = _fence_of(nodes[start + 2]) if start + 2 < limit else None
         if opening == "{" and not closing:
             return _table(following, "cases"), start + 2 + (closing is not None)
         if opening + (closing or "") in MATRIX and not _rules(following):
             return _table(following, MATRIX[opening + (closing or "")]), start + 3
-    if end is None:
-        return None
-    closing = _fence_of(nodes[end]) or ""
-    inner = nodes[start + 1 : end]
-    if len(inner) == 1 and inner[0].tag == "mfrac" and _no_line(inner[0]):
-        over, under = (_tex(part).strip() for part in (inner[0].children + [Math("mrow")] * 2)[:2])
+    if (
+        end == start + 2 < limit
+        and following is not None
+        and following.tag == "mfrac"
+        and _no_line(following)
+    ):
+        closing = _fence_of(nodes[end]) or ""
+        over, under = (_tex(part).strip() for part in (following.children + [Math("mrow")] * 2)[:2])
         if opening + closing == "()":
             return rf"\binom{{{over}}}{{{under}}}", end + 1
         fences = _delimiter(opening) + "}{" + _delimiter(closing)
         return rf"\genfrac{{{fences}}}{{0pt}}{{}}{{{over}}}{{{under}}}", end + 1
-    if not (_stretches(nodes[start]) and _stretches(nodes[end])):
-        return None
-    said = any("true" in (nodes[i].get("fence"), nodes[i].get("stretchy")) for i in (start, end))
-    said = said or nodes[start].get("data-mjx-texclass") == "OPEN"
-    if opening and closing and not said and not any(map(_tall, inner)):
-        return None
-    return joined([rf"\left{_delimiter(opening)}", _row(inner), rf"\right{_delimiter(closing)}"]), end + 1
+    return None
 
 
-def _partner(nodes: list[Math], start: int) -> int | None:
-    opening = _fence_of(nodes[start]) or ""
-    symmetric = FENCES.get(opening, 0) == 0
-    depth = 0
-    for place in range(start + 1, len(nodes)):
-        fence = _fence_of(nodes[place])
+def _closes(node: Math) -> bool:
+    return FENCES.get(_fence_of(node) or "", 1) < 0 or node.get("data-mjx-texclass") == "CLOSE"
+
+
+def _stretched(nodes: list[Math], start: int, end: int, tall: bool) -> bool:
+    r"""Whether the fences at `start` and `end` are `\left…\right`: said so, or around something tall."""
+    first, last = nodes[start], nodes[end]
+    if _closes(first) or not (_stretches(first) and _stretches(last)):
+        return False
+    opening = _fence_of(first) or ""
+    said = any("true" in (fence.get("fence"), fence.get("stretchy")) for fence in (first, last))
+    if said or first.get("data-mjx-texclass") == "OPEN" or not (opening and _fence_of(last)):
+        return True
+    if (
+        FENCES[opening] == 0
+    ):  # a slash is no fence unless it says so, a bar only where nothing stands before it
+        before = nodes[start - 1] if start else None
+        free = before is None or (before.tag == "mo" and FENCES.get(before.text.strip(), 1) >= 0)
+        return tall and opening in "|‖" and free
+    return tall
+
+
+def _partners(nodes: list[Math]) -> dict[int, int]:
+    """Where each fence of a row ends. A bar ends at the next bar or closing fence outside of other fences."""
+    partners: dict[int, int] = {}
+    opened: list[int] = []
+    bars: list[int | None] = [None]  # the last one at each level
+    for place, node in enumerate(nodes):
+        fence = _fence_of(node)
         if fence is None:
             continue
         kind = FENCES.get(fence, -1)
-        if kind == 0 and (symmetric or nodes[place].get("data-mjx-texclass") == "CLOSE"):
-            kind = -1
         if kind > 0:
-            depth += 1
-        elif kind < 0:
-            if depth == 0:
-                return place
-            depth -= 1
-    return None
+            opened.append(place)
+            bars.append(None)
+            continue
+        if (bar := bars[-1]) is not None:
+            partners[bar] = place
+        bars[-1] = place if kind == 0 or not fence else None
+        if kind == 0:
+            closes = bar is None and node.get("data-mjx-texclass") == "CLOSE"
+        else:  # a ket within brackets ends itself alone
+            bra = bool(opened) and nodes[opened[-1]].text.strip() in ("⟨", "〈")
+            closes = bar is None or bra or fence not in ("⟩", "〉")
+        if opened and closes:
+            partners[opened.pop()] = place
+            bars.pop()
+    return partners
 
 
 def _tall(node: Math) -> bool:
@@ -407,7 +458,7 @@ def _is_atom(core: Math, tex: str) -> bool:
 
 def _one_fence(nodes: list[Math]) -> bool:
     nodes = [node for node in nodes if not _is_empty(node) or _fence_of(node) is not None]
-    return bool(nodes) and _fence_of(nodes[0]) is not None and _partner(nodes, 0) == len(nodes) - 1
+    return bool(nodes) and _fence_of(nodes[0]) is not None and _partners(nodes).get(0) == len(nodes) - 1
 
 
 def _limit_operator(core: Math) -> str | None:
@@ -453,7 +504,6 @@ def _accented(node: Math, parts: list[Math]) -> str:
     if mark.tag not in ("mo", "mi", "mtext", "mn"):
         return ""
     char = mark.text.strip()
-    base = _tex(parts[0]).strip()
     core = _core(parts[0])
     if (
         core.tag == "mo"
@@ -466,9 +516,9 @@ def _accented(node: Math, parts: list[Math]) -> str:
         stretched = mark.get("stretchy") != "false" and len(_leaves(parts[0])) + len(core.text) > 2
         if mark.get("stretchy") == "true" and char not in "→⃗":
             stretched = True
-        return rf"\{wide if stretched else narrow}{{{base}}}"
+        return rf"\{wide if stretched else narrow}{{{_tex(parts[0]).strip()}}}"
     if node.tag == "munder" and char in UNDER_ACCENTS:
-        return rf"\{UNDER_ACCENTS[char]}{{{base}}}"
+        return rf"\{UNDER_ACCENTS[char]}{{{_tex(parts[0]).strip()}}}"
     return ""
 
 
@@ -492,8 +542,12 @@ def _multiscripts(node: Math) -> str:
         return out
 
     tex = _tex(base).strip()
-    left = "{}" + pairs(before) if pairs(before) else ""
-    return left + (tex if _is_atom(_core(base), tex) else "{" + tex + "}") + pairs(after)
+    left = pairs(before)
+    return (
+        ("{}" + left if left else "")
+        + (tex if _is_atom(_core(base), tex) else "{" + tex + "}")
+        + pairs(after)
+    )
 
 
 # Fractions, roots, enclosures, spaces

@@ -25,6 +25,9 @@ ISO_DATE = re.compile(
 CREATIVE_COMMONS = re.compile(
     r"creativecommons\.org/(licenses|publicdomain)/([a-z-]+)(?:/(\d\.\d))?", re.IGNORECASE
 )
+# Where a licence is that of a picture or of what somebody else wrote, not the page's.
+OF_OTHERS = "figure, figcaption, .comment, .comments, [class*=caption i], [class*=credit i], [class*=gallery i], [class*=thumb i]"
+ADDRESS = re.compile(r"https?://[^\s<>\"]+", re.IGNORECASE)
 ARTICLES = (
     "article",
     "posting",
@@ -41,7 +44,8 @@ MAX_JSON = 1_000_000  # characters of one JSON-LD block
 
 
 def metadata_of(tree: HTMLTree, lowered: bytes, linked: list[dict[str, Any]]) -> dict[str, str | None]:
-    """title, author, date (ISO 8601), site, licence (SPDX where it is Creative Commons), language_hint; null = unsaid.
+    """title, author, date (ISO 8601), site, licence (SPDX where it is Creative Commons), language_hint, canonical_url
+    (`<link rel=canonical>`, else og:url, where these are absolute); null = unsaid.
 
     `lowered` is the page as lower-case UTF-8, `linked` what `json_ld` gave for the same tree. A selector over a whole
     page costs a quarter of a millisecond, so each is asked only where the page mentions what it looks for.
@@ -74,9 +78,9 @@ def metadata_of(tree: HTMLTree, lowered: bytes, linked: list[dict[str, Any]]) ->
         "author": author,
         "date": date,
         "site": first(SITE) or name_of(article.get("publisher")),
-        "licence": (_licence(tree, article) if b"licen" in lowered or b"creativecommons" in lowered else None)
-        or first(LICENCE),
+        "licence": _licence(tree, lowered, _text(article.get("license")), first(LICENCE)),
         "language_hint": _language(tree, meta),
+        "canonical_url": _canonical(tree, meta.get("og:url")),
     }
 
 
@@ -117,7 +121,8 @@ def _text(value: Any) -> str | None:
 def name_of(value: Any) -> str | None:
     """The name of a schema.org person or organisation, however it is written."""
     if isinstance(value, list):
-        return ", ".join(name for item in value[:10] if (name := name_of(item))) or None
+        people = [person for person in value[:10] if not isinstance(person, list)]
+        return ", ".join(name for person in people if (name := name_of(person))) or None
     return _text(value.get("name")) if isinstance(value, dict) else _text(value)
 
 
@@ -134,18 +139,31 @@ def iso_date(value: Any) -> str | None:
     return f"{day}T{found[4]}{found[5] or ''}" if found[4] and found[3] else day
 
 
-def _licence(tree: HTMLTree, article: dict[str, Any]) -> str | None:
-    links = select(tree, "a[rel~=license], link[rel~=license], a[href*='creativecommons.org/']")
-    addresses = [link.getattr("href") or "" for link in links] + [_text(article.get("license")) or ""]
-    for address in addresses:
+def _licence(tree: HTMLTree, lowered: bytes, of_json: str | None, of_meta: str | None) -> str | None:
+    """What is marked as the licence first, then what JSON-LD and meta tags say, then a link to Creative Commons."""
+    marked: list[str] = []
+    linked: list[str] = []
+    if b"licen" in lowered or b"creativecommons" in lowered:
+        for link in select(tree, "a[rel~=license], link[rel~=license], a[href*='creativecommons.org/']"):
+            address = link.getattr("href") or ""
+            if address and link.closest(OF_OTHERS) is None:
+                is_marked = "license" in (link.getattr("rel") or "").lower().split()
+                (marked if is_marked else linked).append(address)
+    said = [address for address in (*marked, of_json, of_meta) if address]
+    for address in (*said, *linked):
         if found := CREATIVE_COMMONS.search(address):
             kind, name, version = found[1].lower(), found[2].lower(), found[3]
             name = {"zero": "CC0", "mark": "PDM"}.get(name, name) if kind == "publicdomain" else f"CC-{name}"
             return f"{name.upper()}-{version}" if version else name.upper()
-    declared = [
-        link.getattr("href") or "" for link in links if "license" in (link.getattr("rel") or "").split()
-    ]
-    return next((address for address in (*declared, addresses[-1]) if address), None)
+        if address in said:
+            break  # another licence is declared: a link to Creative Commons speaks of something else
+    return said[0] if said else None
+
+
+def _canonical(tree: HTMLTree, of_meta: str | None) -> str | None:
+    links = select(tree.head, "link[rel~=canonical]") if tree.head else []
+    declared = [*(link.getattr("href") for link in links), of_meta]
+    return next((url for value in declared if value and ADDRESS.fullmatch(url := value.strip())), None)
 
 
 def _language(tree: HTMLTree, meta: dict[str, str]) -> str | None:

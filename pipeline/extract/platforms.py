@@ -11,13 +11,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Parts:
-    """Selectors of one contribution: the box around all of it, and parts, which belong to the nearest box."""
+    """Selectors of one contribution: the box around all of it, and parts, which belong to the nearest box.
+
+    `noise` of a comment is taken out of its body after author, date and score have been read.
+    """
 
     box: str
     body: str
     author: str = ""
     date: str = ""
     score: str = ""
+    noise: str = ""
 
 
 @dataclass(frozen=True)
@@ -557,8 +561,11 @@ PLATFORMS = (
             ".post-content .js-editable-body, .question-body, .answer-body", ".user-info a, .js-user-link",
             ".timeago, abbr[title]", ".vote-number, .js-score",
         ),
-        Parts(".comment", ".comment-body, .js-comment-body", ".author", ".age, abbr[title]"),
-        noise=".post-update-info-container, .comments", answer=".answer", accepted=".accepted-answer",
+        Parts(
+            ".comment", ".comment-body, .js-comment-body", ".author", ".age, abbr[title]",
+            noise=".author, .age, abbr[title], .edit, .convert-comment",
+        ),
+        noise=".post-update-info-container", answer=".answer", accepted=".accepted-answer",
     ),
     Platform(
         "4chan", "postmessage nameblock",

@@ -9,12 +9,9 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from pipeline.extract.math_tree import Math, row_of
+from pipeline.extract.math_tree import HEIGHT, TOP, WIDTH, Math, row_of
 from pipeline.extract.tex_symbols import FENCES, FUNCTIONS, PIECES
 
-TOP = re.compile(r"(?:^|;)\s*top:\s*(-?\d*\.?\d+)em")
-HEIGHT = re.compile(r"(?:^|;)\s*height:\s*(-?\d*\.?\d+)em")
-WIDTH = re.compile(r"(?:^|;)\s*(?:width|margin-(?:right|left)):\s*(-?\d*\.?\d+)em")
 # Parts of the scaffolding that show nothing of the formula.
 SCAFFOLD = frozenset(
     "strut pstrut vlist-s frac-line svg fix hline vertical-separator arraycolsep rule".split()  # noqa: SIM905

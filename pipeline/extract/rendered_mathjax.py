@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import re
 
-from pipeline.extract.math_tree import Math, row_of
+from pipeline.extract.math_tree import HEIGHT, TOP, WIDTH, Math, row_of
 from pipeline.extract.tex_symbols import FENCES, PIECES
 
 FONT = re.compile(r"(?:MJXc-TeX|[A-Z]{2,6})-([\w-]+)")  # MathJax's font classes: TEX-C, NCM-B, MJXc-TeX-cal-R
 GLYPH = re.compile(r"-(?:TEX|[A-Z]{2,6})-([A-Z0-9]+)-[0-9A-F]+$")
-TOP = re.compile(r"(?:^|;)\s*top:\s*(-?\d*\.?\d+)em")
-HEIGHT = re.compile(r"(?:^|;)\s*height:\s*(-?\d*\.?\d+)em")
-WIDTH = re.compile(r"(?:^|;)\s*(?:width|margin-(?:right|left)):\s*(-?\d*\.?\d+)em")
 TRANSLATION = re.compile(r"translate\(\s*(-?\d*\.?\d+)\s*,\s*(-?\d*\.?\d+)")
 # Braces of MathJax's own fonts by what they begin with, and lines: drawn wide over or under something.
 WIDE = {

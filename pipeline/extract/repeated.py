@@ -42,6 +42,8 @@ NO_NAME = re.compile(
 )
 NO_WORDS = re.compile(r"author|user|profile|signature|comments|poster|meta|footer|stats|actions", re.I)
 DATE = "time, [datetime], [class*=date i], [class*=time i], [class*=posted i], [class*=ago i]"
+DATED = re.compile(r"(?<!up)(?<!candi)(?<!vali)date|(?<!mul)(?<!sen)time|posted|(?<![a-z])ago", re.I)
+PARAGRAPHS = ("p", "ul", "ol", "li", "blockquote", "pre")
 BUTTONS = (
     "button, form, script, style, [class*=signature i], [class*=share-], [class*=toolbar i], "
     "[class*=post-actions i], [class*=post-controls i], [class*=reply-link i], [class*=reply_link i], "
@@ -56,6 +58,8 @@ LEAST_TEXT = 40  # characters of a box, on the average
 LEAST_OPENING = 80  # characters
 LONGEST_USER = 25  # characters of a link in a heading: a name, or a day, and no headline
 LONGEST_NAME = 50  # characters; around it stands the card of the user
+LONGEST_DATE = 100  # characters; what is longer says something else than a day
+LONGEST_LABEL = 15  # characters without white space around a date ("Posted on"); a sentence is longer
 
 
 @dataclass
@@ -133,8 +137,9 @@ def _is_talk(boxes: list[ElementNode]) -> bool:
     if sum(p is not None and bool(d) for p, d in zip(people, dated, strict=True)) < 0.7 * len(sample):
         return False
     person = next(p for p in people if p is not None)
-    same = f"{person.tag}[class='{person.getattr('class')}']" if person.getattr("class") else None
-    if same and sorted(len(select(box, same)) for box in sample)[len(sample) // 2] > 3:
+    name = person.getattr("class")
+    same = [sum(node.getattr("class") == name for node in select(box, AUTHOR)) for box in sample]
+    if name and sorted(same)[len(sample) // 2] > 3:
         return False  # each box is a list of posts
     headlines = {
         h.text
@@ -172,11 +177,11 @@ def _opening(first: ElementNode) -> ElementNode | None:
 
 
 def _parts(boxes: list[ElementNode]) -> list[Found]:
-    said = [(box, _name(box), select(box, DATE)[:4]) for box in boxes]
+    said = [(box, _name(box), _dates(box)) for box in boxes]
     # The longest box shows best where the words are: in a short one the user's card is longer than the post.
     body = _body(*max(said, key=lambda parts: _weight(parts[0])))
     names = [name for name in classes(body) if re.fullmatch(r"[\w-]+", name)]
-    selector = "".join(f".{name}" for name in names[:2]) if body not in boxes else ""
+    selector = "".join(f"[class~='{name}']" for name in names[:2]) if body not in boxes else ""
     posts = []
     for box, author, dates in said:
         day = next((date for node in dates if (date := _date(node))), None) or date_of_post(
@@ -189,6 +194,18 @@ def _parts(boxes: list[ElementNode]) -> list[Found]:
         if (mine.text or "").strip():
             posts.append(Found(mine, box.getattr("data-author") or _words(author), day))
     return posts
+
+
+def _dates(box: ElementNode) -> list[ElementNode]:
+    """The first elements that say a day: an update or a multimedia box does not."""
+    nodes = select(box, DATE)[:MOST_CANDIDATES]
+    return [
+        node
+        for node in nodes
+        if node.tag == "time"
+        or node.getattr("datetime")
+        or (DATED.search(node.getattr("class") or "") and len((node.text or "").strip()) <= LONGEST_DATE)
+    ][:4]
 
 
 def _date(node: ElementNode) -> str | None:
@@ -207,13 +224,18 @@ def _words(node: ElementNode | None) -> str | None:
 
 
 def _name(box: ElementNode) -> ElementNode | None:
-    """The innermost of the first elements that look like a user's name: a card stands around it, ranks beside."""
+    """The innermost of the first elements that look like a user's name: a card stands around it, ranks beside.
+
+    Somebody who is named within a paragraph is not who wrote it.
+    """
     found = None
     for node in select(box, AUTHOR)[:16]:
         name = node.getattr("class") or ""
-        if not 2 <= len(" ".join((node.text or "").split())) <= LONGEST_NAME or (
-            NO_NAME.search(name) and "name" not in name
-        ):
+        text = " ".join((node.text or "").split())
+        if not 2 <= len(text) <= LONGEST_NAME or (NO_NAME.search(name) and "name" not in name):
+            continue
+        named = text.startswith("@") or not PERSON.search(name.lower().encode())
+        if named and node.closest("p, blockquote") is not None:
             continue
         if found is not None and not found.contains(node):
             break
@@ -223,8 +245,11 @@ def _name(box: ElementNode) -> ElementNode | None:
 
 def _weight(node: ElementNode) -> float:
     """Characters without white space; those of cards, signatures and comments count a tenth."""
-    length = sum(map(len, (node.text or "").split()))
-    return 0.1 * length if NO_WORDS.search(node.getattr("class") or "") else length
+    return _length(node) * (0.1 if NO_WORDS.search(node.getattr("class") or "") else 1)
+
+
+def _length(node: ElementNode) -> int:
+    return sum(map(len, (node.text or "").split()))
 
 
 def _body(box: ElementNode, author: ElementNode | None, dates: list[ElementNode]) -> ElementNode:
@@ -234,11 +259,23 @@ def _body(box: ElementNode, author: ElementNode | None, dates: list[ElementNode]
     while any(node.contains(mark) for mark in marks):
         children = node.children.values()
         weights = [_weight(child) for child in children]
-        if not weights or 2 * max(weights) < sum(weights):
+        written = [child for child in children if child.tag in PARAGRAPHS and (child.text or "").strip()]
+        total = sum(weights) + _length(node) - sum(map(_length, children))
+        longest = children[weights.index(max(weights))] if weights else node
+        if not weights or 2 * max(weights) < total or (longest.tag in PARAGRAPHS and len(written) > 1):
             for child, weight in zip(children, weights, strict=True):
-                if 2 * weight < sum(weights) and any(child == mark or child.contains(mark) for mark in marks):
+                if 2 * weight < total and _is_label(child, author, dates):
                     child.remove()
             break
-        longest = children[weights.index(max(weights))]
         node = longest
     return node
+
+
+def _is_label(node: ElementNode, author: ElementNode | None, dates: list[ElementNode]) -> bool:
+    """Whether an element is there to say who wrote and when; a paragraph may mention a day."""
+    if author is not None and node.contains(author):
+        return True
+    within = [date for date in dates if node.contains(date)]
+    if not within or node.tag not in PARAGRAPHS or node in within:
+        return bool(within)
+    return _length(node) - sum(map(_length, within)) <= LONGEST_LABEL

@@ -33,7 +33,7 @@ DATA_NAMES = re.compile(
 )
 LAYOUT_NAMES = re.compile(
     r"nav|menu|calendar|(?<!fixed-)layout|multicol|\btoc\b|footer|sidebar|mbox|social|pager|crumb|forumline|tborder|tablebg|\bpost|presentation|"
-    r"gallery|banner|login|search"
+    r"gallery|banner|login|search|ltx_eqn"
 )
 HEADING = re.compile(r"<h[1-6]\b")
 HEADING_CELL = re.compile(r"<t[dh]\b[^>]*>\s*<h[1-6]\b[^>]*>(?:(?!</h).)*</h[1-6]>\s*</t[dh]>", re.DOTALL)
@@ -42,7 +42,7 @@ UNSEEN = re.compile(
     r"<(style|script|noscript|template|button|select|svg)\b.*?</\1>|<span[^>]*display:\s*none[^>]*>[^<]*</span>|<!--.*?-->",
     re.DOTALL,
 )
-RAISED = re.compile(r"(?<=[\w)\]])<(su[pb])>([\w+−-]{1,12})</\1>")
+RAISED = re.compile(r"(?<=[\w)\]])<(su[pb])>(?!(?:st|nd|rd|th|TM|SM)<)([\w+−-]{1,12})</\1>")
 ITEM = re.compile(r"<li\b[^>]*>")
 BREAK = re.compile(r"<(?:br|/?p|/?div|/?ul|/?ol|/?dl|/?dd|/?dt|hr)\b[^>]*>")
 ANY_TAG = re.compile(r"<[^>]*>")
@@ -51,6 +51,14 @@ LIST_JOINTS = re.compile(r"\s*;(?:\s*;)*\s*")
 MARKUP = re.compile(
     r"[|`]|<(?=[A-Za-z/!?])|&(?=#?\w{2,31};)|\\(?=[!-#%-/:-@\[-`{-~])|\*(?=\S[^*]*\*)|(?<!\w)_(?=\S[^_]*_)"
 )
+AUTHORS = frozenset(["author", "poster", "posted by", "user", "username", "autor", "auteur", "автор", "作者"])
+MESSAGES = frozenset(
+    ["message", "messages", "post", "posts", "comment", "nachricht", "beitrag", "mensaje", "сообщение"]
+)
+TEX_COMMENT = re.compile(r"(?<!\\)%[^\n]*\n")
+PIPE = re.compile(r"\\\\|\\?\|")  # `\\\\` first, so that its second is not that of a pipe
+COLUMNS = re.compile(r"(\\begin\{array\}(?:\[\w\])?\{)([^{}]*)")  # `{c|c}`, where only a bar draws one
+MOST_HEADS = 4  # rows
 MOST_CELLS = 50_000
 LONGEST, LONGEST_SURE = 300, 1_500  # characters of a cell; with a sign of data
 MEAN, MEAN_SURE = 80, 250
@@ -73,6 +81,8 @@ def protect_tables(tree: HTMLTree, protected: Protected, delimiters: Delimiters)
     `delimiters`: how the page marks formulas in running text, so in cells too.
     """
     for table in select(tree, "table"):
+        if table.query_selector("table") is not None:
+            continue
         html = table.inner_html
         names = " ".join(table.getattr(name) or "" for name in ("class", "id", "role")).lower()
         markdown = table_markdown(html, names, protected, delimiters)
@@ -107,7 +117,16 @@ def table_markdown(html: str, names: str, protected: Protected, delimiters: Deli
         and sum(len(_text(link)) for link in LINK.findall(html)) > 0.8 * sum(map(len, filled))
     ):
         return ""  # navigation
+    if has_th and len(rows) > 3 and _of_posts([texts[cell.html].lower() for cell in rows[0]]):
+        return ""
+    # The title of all columns is no name of one.
+    width = max(sum(cell.columns for cell in row) for row in rows)
+    titles: list[str] = []
+    while width > 1 and len(rows) > 2 and len(rows[0]) == 1 and rows[0][0].columns >= width:
+        titles.append(texts[rows.pop(0)[0].html])
+        heads = max(heads - 1, 0)
     unnamed = has_th or "param" in names or _names_a_value(rows[0], texts)  # "params": doxygen's
+    heads = 0 if heads >= len(rows) else min(heads, MOST_HEADS)  # all rows in `<thead>`
     heads = heads or _leading_headers(rows) or (0 if unnamed else 1)
     grid = _grid(rows, texts, heads)
     grid, heads = _without_empty(grid, heads)
@@ -125,8 +144,8 @@ def table_markdown(html: str, names: str, protected: Protected, delimiters: Deli
             return ""
         lines.append(f"| {' | '.join(text or '' for text in finished)} |")
     lines.insert(1, "|" + " --- |" * len(header))
-    above = _finished(_text(caption), protected, delimiters)
-    return (f"{above}\n\n" if above else "") + "\n".join(lines)
+    above = [_finished(text, protected, delimiters) for text in (_text(caption), *titles)]
+    return "".join(f"{text}\n\n" for text in above if text) + "\n".join(lines)
 
 
 def _rows(html: str) -> tuple[str, list[list[Cell]], int]:
@@ -156,7 +175,7 @@ def _rows(html: str) -> tuple[str, list[list[Cell]], int]:
 
 def _leading_headers(rows: list[list[Cell]]) -> int:
     heads = 0
-    while heads < min(len(rows), 4) and rows[heads] and all(cell.header for cell in rows[heads]):
+    while heads < min(len(rows), MOST_HEADS) and rows[heads] and all(cell.header for cell in rows[heads]):
         heads += 1
     return heads
 
@@ -236,12 +255,31 @@ def _finished(text: str, protected: Protected, delimiters: Delimiters) -> str | 
         if kind == "block":
             lines = content.split("\n")[1:-1]
             return protected.add("code", lines[0].strip().replace("|", r"\|")) if len(lines) == 1 else "\n"
+        # A new item, for this table may turn out to be none.
         if kind == "code" and "|" in content:
-            protected.items[int(match[2])] = (kind, re.sub(r"(?<!\\)\|", r"\\|", content))
+            return protected.add("code", re.sub(r"(?<!\\)\|", r"\\|", content))
+        if kind in ("inline", "display") and ("|" in content or "\n" in content):
+            return protected.add(kind, _formula_in_cell(content))
         return match[0]
 
-    text = re.sub(rf"{protected.prefix}([bct])(\d+)z", word, text)
+    text = re.sub(rf"{protected.prefix}([bctmd])(\d+)z", word, text)
     return None if "\n" in text else text
+
+
+def _formula_in_cell(tex: str) -> str:
+    r"""TeX on one line and without pipes, which end a cell in GFM.
+
+    >>> _formula_in_cell(r"|x| \le \|y\|")
+    '\\vert x\\vert \\le \\Vert y\\Vert '
+    """
+    tex = COLUMNS.sub(lambda match: match[1] + match[2].replace("|", r"\!"), TEX_COMMENT.sub(" ", tex))
+    tex = PIPE.sub(lambda match: {r"\|": r"\Vert ", "|": r"\vert "}.get(match[0], match[0]), tex)
+    return COLUMNS.sub(lambda match: match[1] + match[2].replace(r"\!", r"\|"), tex).replace("\n", " ")
+
+
+def _of_posts(names: list[str]) -> bool:
+    """Whether these are the columns of a forum's thread."""
+    return not AUTHORS.isdisjoint(names) and not MESSAGES.isdisjoint(names)
 
 
 def _is_calendar(grid: list[list[str]]) -> bool:

@@ -60,11 +60,15 @@ HEAD = 5_000  # bytes
 PROTECTED = re.compile(r"Qz\d*x[a-z]\d+z|\\[(\[]|\$\$")  # a formula or code, in its place a word
 QUOTE_HEADER = ".quotetitle, .quoteheader, p.citation, .topslice_quote"
 AUTHOR_ATTRIBUTES = ("data-author", "author", "data-username")
-DATE_ATTRIBUTES = ("datetime", "content", "data-time", "data-timestamp", "data-utc", "ts", "title")
+DATE_ATTRIBUTES = (
+    "datetime", "content", "data-time", "data-timestamp", "data-utc", "ts", "title", "data-tippy-content",
+    "data-original-title",
+)  # fmt: skip
 SCORE_ATTRIBUTES = ("data-value", "content", "data-votes", "data-score", "title")
 LEAST_QUOTE, ONE_WORD = 60, 10  # characters without white space
 MOST_POSTS = 2_000  # of one page; one with more is no thread to us, for the time of a page is bounded
 MOST_CANDIDATES = 6  # of a part within one box
+HEADER = 500  # characters before a body, where a date may stand
 
 DEEPEST = 200  # replies to replies in JSON-LD
 NUMBER = re.compile(r"([-−]?\d[\d,]{0,12})(\.\d+)?\s?([km万])?\b", re.I)
@@ -108,14 +112,6 @@ def thread_of(tree: HTMLTree, lowered: bytes, linked: list[dict[str, Any]]) -> T
     )
 
 
-def posts_of(tree: HTMLTree, lowered: bytes, linked: list[dict[str, Any]]) -> list[Any]:
-    """The posts of `thread_of`, their comments as bodies only."""
-    thread = thread_of(tree, lowered, linked)
-    for post in thread.posts if thread else ():
-        post.comments = tuple(comment.body for comment in post.comments)  # type: ignore[misc]
-    return thread.posts if thread else []
-
-
 def _is_discussion(tree: HTMLTree, lowered: bytes) -> bool:
     """schema.org comments alone stand under articles; several questions on a page are answered by their asker."""
     if not OPENING.search(lowered) or b"schema.org/faqpage" in lowered:
@@ -130,19 +126,22 @@ def _posts(tree: HTMLTree, platform: Platform) -> list[Post]:
     for noise in select(tree, platform.noise) if platform.noise else ():
         noise.remove()
     bodies = _bodies(tree, parts)
-    outer = {box.parent_element.closest(parts.box) for box in bodies if box.parent_element is not None}
+    nested = any(box.parent_element is not None and box.parent_element.closest(parts.box) for box in bodies)
+    owned = _owned(tree, platform) if nested else None
     comments: dict[ElementNode, list[Comment]] = {}
     if platform.comment is not None:
         for box, body in _bodies(tree, platform.comment).items():
-            author, date, score = _said(box, body, platform.comment, nested=False)
+            author, date, score = _said(box, body, platform.comment, None)
+            for noise in select(body, platform.comment.noise) if platform.comment.noise else ():
+                noise.remove()
             if (post := box.closest(parts.box)) is not None:
                 comments.setdefault(post, []).append(Comment(body, author, date, score))
     if platform.quote:
         _drop_quotes(list(bodies.values()), platform.quote)
-    accepted = {box for box in bodies if _accepted(box, platform, box in outer)}
+    accepted = {box for box in bodies if _accepted(box, platform, owned)}
     posts = []
     for number, (box, body) in enumerate(bodies.items()):
-        author, date, score = _said(box, body, parts, box in outer)
+        author, date, score = _said(box, body, parts, owned)
         is_answer = box.matches(platform.answer) if platform.answer else bool(accepted) and number > 0
         mark = (box in accepted) if is_answer else None
         text = _paragraphs(body.getattr("content") or "") if body.tag == "meta" else body
@@ -172,41 +171,63 @@ def _bodies(tree: HTMLTree, parts: Parts) -> dict[ElementNode, ElementNode]:
     return found
 
 
-def _own(box: ElementNode, parts: Parts, selectors: str, nested: bool) -> Iterator[ElementNode]:
-    """What the first selector finds, then the second, …; in a box around others, only what is its own."""
+Owned = dict[str, dict[ElementNode, list[ElementNode]]]
+
+
+def _owned(tree: HTMLTree, platform: Platform) -> Owned:
+    """Selector → box → what is there and in no box within it. One look at the page for all boxes: where they stand
+    in each other, a look into each takes time by the square of their depth.
+    """
+    parts = platform.post
+    owned: Owned = {}
+    for selector in ", ".join((parts.author, parts.date, parts.score, platform.accepted)).split(", "):
+        found = owned.setdefault(selector, {})
+        for node in select(tree, selector) if selector and not found else ():
+            parent = node.parent_element
+            if parent is not None and (box := parent.closest(parts.box)) is not None:
+                found.setdefault(box, []).append(node)
+    return owned
+
+
+def _own(box: ElementNode, selectors: str, owned: Owned | None) -> Iterator[ElementNode]:
+    """What the first selector finds, then the second, …; `owned` where boxes stand in each other."""
     for selector in selectors.split(", ") if selectors else ():
-        for node in select(box, selector)[:MOST_CANDIDATES]:
-            if not nested or (
-                node.parent_element is not None and node.parent_element.closest(parts.box) == box
-            ):
-                yield node
+        nodes = select(box, selector) if owned is None else owned[selector].get(box, [])
+        yield from nodes[:MOST_CANDIDATES]
 
 
 def _said(
-    box: ElementNode, body: ElementNode, parts: Parts, nested: bool
+    box: ElementNode, body: ElementNode, parts: Parts, owned: Owned | None
 ) -> tuple[str | None, str | None, int | None]:
     """Author, date and score of one box."""
     author = next((value for name in AUTHOR_ATTRIBUTES if (value := box.getattr(name))), None)
-    date = _date(_own(box, parts, parts.date, nested)) or iso_date(box.getattr("created-timestamp"))
+    date = _date(_own(box, parts.date, owned)) or iso_date(box.getattr("created-timestamp"))
     previous = box.previous_element_sibling if date is None else None
     if previous is not None and not previous.matches(parts.box):  # bbPress: a header before the box
-        date = _date(_own(previous, parts, parts.date, nested=False))
+        date = _date(_own(previous, parts.date, None))
     score = _integer(box.getattr("score") or "")
-    for node in _own(box, parts, parts.score, nested) if score is None else ():
+    for node in _own(box, parts.score, owned) if score is None else ():
         values = [node.getattr(name) or "" for name in SCORE_ATTRIBUTES]
         score = next(
             (number for value in (*values, node.text) if (number := _integer(value or "")) is not None), None
         )
         if score is not None:
             break
-    return author or _author(_own(box, parts, parts.author, nested)), date or _date_before(box, body), score
+    return author or _author(_own(box, parts.author, owned)), date or _date_before(box, body), score
 
 
 def _date_before(box: ElementNode, body: ElementNode) -> str | None:
     """A date in the text that stands before the body, other than the day its author joined."""
-    text, said = box.text or "", (body.text or "").strip()[:40]
-    end = text.find(said) if said else 0
-    return date_of_post(text[max(0, end - 500) : max(0, end)])
+    texts: list[str] = []
+    node, length = body, 0
+    while node != box and length < HEADER and (parent := node.parent_element) is not None:
+        before = node.previous_sibling
+        while before is not None and length < HEADER:
+            texts.append((before.text or "")[-HEADER:])
+            length += len(texts[-1])
+            before = before.previous_sibling
+        node = parent
+    return date_of_post(" ".join(reversed(texts))[-HEADER:])
 
 
 def _author(nodes: Iterable[ElementNode]) -> str | None:
@@ -217,12 +238,10 @@ def _author(nodes: Iterable[ElementNode]) -> str | None:
     return None
 
 
-def _accepted(box: ElementNode, platform: Platform, nested: bool) -> bool:
+def _accepted(box: ElementNode, platform: Platform, owned: Owned | None) -> bool:
     if not platform.accepted:
         return False
-    return box.matches(platform.accepted) or (
-        next(_own(box, platform.post, platform.accepted, nested), None) is not None
-    )
+    return box.matches(platform.accepted) or next(_own(box, platform.accepted, owned), None) is not None
 
 
 def _title(tree: HTMLTree, platform: Platform | None) -> str | None:
@@ -234,7 +253,8 @@ def _title(tree: HTMLTree, platform: Platform | None) -> str | None:
             text = " ".join((node.text or "").split()).removeprefix("Re: ")
             if not 2 <= len(text) <= 400:
                 continue
-            if _squeezed(text)[:60] in said:
+            # A title knows the letters of a formula or of code, the tree a word in their place.
+            if all(_squeezed(part)[:60] in said for part in PROTECTED.split(text)):
                 return text
             first = first or (text if platform and selector != "h1" else None)
     return first
@@ -287,7 +307,7 @@ def _date(nodes: Iterable[ElementNode]) -> str | None:
 
 
 def _integer(value: Any) -> int | None:
-    found = NUMBER.search(str(value))
+    found = NUMBER.search(str(value)) if isinstance(value, (str, int, float)) else None
     if not found:
         return None
     number = found[1].replace(",", "").replace("−", "-")

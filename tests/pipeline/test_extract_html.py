@@ -96,8 +96,8 @@ def test_mathjax_page_delimiters_become_dollars_and_amounts_are_escaped():
     assert r"costs \$5 or \$1,200.50. Let $x_1 < 2$ and $$y = \frac{1}{2}$$ hold, also $z$." in text_of(
         body, mathjax
     )
-    table = "<table><tr><th>n</th><th>\\(a_1\\)</th></tr><tr><td>1</td><td>\\(|x|\\)</td></tr></table>"
-    assert "| n | $a_1$ |\n| --- | --- |\n| 1 | $|x|$ |" in text_of(table, mathjax)
+    table = "<table><tr><th>n</th><th>\\(a_1\\)</th></tr><tr><td>1</td><td>\\(x_1\\)</td></tr></table>"
+    assert "| n | $a_1$ |\n| --- | --- |\n| 1 | $x_1$ |" in text_of(table, mathjax)
     assert r"costs $5 or $1,200.50. Let \(x_1 < 2\)" in text_of(
         body
     )  # a page that never says it has mathematics
@@ -151,11 +151,85 @@ def test_structure_becomes_markdown():
     assert "layout" in text and "a picture" not in text
 
 
+def test_headings_keep_their_links_and_lose_their_permalinks():
+    text = text_of(
+        '<h2 id=x><a class="heading-anchor" href="#x">Chaining promises</a></h2><h2>Next <a class="anchor" href="#n">#</a>'
+        '<a class="hash-link" href="#n">Link to this heading</a></h2><h2>Last<span class="mw-editsection">[edit]</span></h2>'
+        f'<a class="anchor" name="top"><p>First. {PROSE}</p><p>Second. {PROSE}</p>'
+    )
+    assert re.findall("#.*", text) == ["## Chaining promises", "## Next", "## Last"]
+    assert "First." in text and "Second." in text
+
+
+@pytest.mark.parametrize(
+    "embedded",
+    [
+        "<object><param name=movie value=x><param name=b value=y><embed src=z></object>",
+        "<video controls><source src=a><track src=b></video>",
+        "<bgsound src=a><basefont size=2><keygen><noframes></div></noframes><noembed></p></noembed>",
+    ],
+)
+def test_text_after_embedded_media_is_kept(embedded):
+    text = HTMLPage(
+        f"<body><p>One.</p><div>{embedded}</div><p>Two.</p><div><p>Three.</p></div></body>"
+    ).whole()
+    assert text == "One.\n\nTwo.\n\nThree."
+
+
+def test_xhtml_elements_that_are_closed_at_once():
+    xhtml = (
+        '<?xml version="1.0"?><html xmlns="http://www.w3.org/1999/xhtml"><head><title/><script src="a.js"/></head>'
+        f'<body><p><a id="p1"/>{PROSE}</p><div class="clear" /><p/><p>{PROSE}<br/>End.</p></body></html>'
+    )
+    text = extract(xhtml.encode(), "application/xhtml+xml").text
+    assert text == f"{PROSE.strip()}\n\n{PROSE.strip()}\nEnd."
+
+
+def test_words_that_a_page_spells_like_ours():
+    for spelt in ("Q&#122;xm99z Q&#x7A;xm0z", "Q<b>zx</b>m0z", "&#81;zxt7z", "Qzxm5z Q<i>z</i>xm1z"):
+        text = text_of(f"<p>Let {spelt} <script type='math/tex'>x_1</script> be. {PROSE}</p>")
+        assert text.count("$") == 2 and "Qzx" in text, spelt
+
+
+def test_an_article_with_comments_below_is_an_article():
+    """Posts must hold enough of the content, whatever program their markup names."""
+    comments = "".join(
+        f'<div class="commentthread_comment"><a class="commentthread_author_link">{who}</a>'
+        f'<div class="commentthread_comment_text">Thanks for it {who}!</div></div>'
+        for who in ("ann", "bob")
+    )
+    guide = "".join(
+        f"<div class='subSection'><div>Part {n}</div><div>{PROSE * 3}</div></div>" for n in range(5)
+    )
+    found = extract(page(f"<h1>Guide</h1>{guide}{comments}"), "text/html")
+    assert found.posts is None and found.text.count(PROSE.strip()) > 10
+    assert len(extract(page(f"<h1>Talk</h1>{comments}<div>{PROSE * 9}</div>"), "text/html").posts) == 2
+    stubs = {"text": "Short question ...", "suggestedAnswer": {"text": "A truncated answer ..."}}
+    linked = json.dumps({"@type": "QAPage", "mainEntity": {"@type": "Question", **stubs}})
+    head = f'<script type="application/ld+json">{linked}</script>'
+    found = extract(page("".join(f"<p>{n} {PROSE * 2}</p>" for n in range(6)), head), "text/html")
+    assert found.posts is None and found.text.count(PROSE.strip()) == 12
+
+
+def test_plain_text_and_formulas_of_linked_data():
+    said = {"text": "a <b and c > d\nnext \\(x_1\\) it&#39;s\n\n    code(1)\n      more(2)\n\nEnd"}
+    linked = {
+        "@type": "QAPage",
+        "mainEntity": {"@type": "Question", **said, "suggestedAnswer": {"text": "<p>So</p>"}},
+    }
+    script = f'<script type="application/ld+json">{json.dumps(linked)}</script>'
+    found = extract(page(script, "<script src='mathjax.js'></script>"), "text/html")
+    assert (
+        found.posts[0]["text"] == "a \\<b and c > d\nnext $x_1$ it's\n\n```\ncode(1)\n  more(2)\n```\n\nEnd"
+    )
+
+
 STACKEXCHANGE = """<div class="question" data-questionid="1"><div class="js-vote-count" data-value="7">7</div>
 <div class="js-post-body"><p>How do I show $x^2 \\ge 0$?</p><pre class="lang-py"><code>x = 1
     y</code></pre></div><div class="post-signature"><div class="user-action-time"><span class="relativetime"
 title="2024-01-02 03:04:05Z">Jan 2</span></div><div class="user-details"><a>Asker</a></div></div>
-<ul><li><span class="comment-copy">Which \\(x\\)?</span></li></ul></div>
+<ul><li class="comment"><b>Note</b> <span class="comment-copy">Which \\(x\\)?</span> –&nbsp;<a class="comment-user">eve</a>
+<span class="comment-date">May 1</span></li><li class="comment"><div class="comment-copy"><ol><li>One</li><li>Two</li></ol></div></li></ul></div>
 <div class="answer accepted-answer"><div class="js-vote-count" data-value="12">12</div><div class="s-prose js-post-body">
 <p>Squares are never negative.</p></div><div class="post-signature"><div class="user-details"><a>Helper</a></div></div></div>
 <div class="answer"><div class="js-vote-count" data-value="-1">-1</div><div class="s-prose js-post-body"><p>I disagree.</p></div></div>"""
@@ -173,13 +247,35 @@ def test_a_thread_is_posts_in_order():
         7,
         None,
     )
-    assert [comment["text"] for comment in question["comments"]] == ["Which $x$?"]
+    assert [comment["text"] for comment in question["comments"]] == ["Which $x$?", "1. One\n2. Two"]
+    assert "\n\n- **eve**: Which $x$?\n\n- 1. One\n  2. Two\n\n" in found.text
     assert (best["text"], best["score"], best["accepted"]) == ("Squares are never negative.", 12, True)
     assert (other["text"], other["score"], other["accepted"]) == ("I disagree.", -1, False)
     assert found.text.startswith(
         "# Squares\n\n**Asker**, 2024-01-02, score 7\n\nHow do I show"
     ) and found.text.endswith("I disagree.")
     assert found.method == "blocks+stackexchange"
+
+
+def test_titles_and_names_of_threads_are_escaped_and_opened():
+    title = '<div class="question-hyperlink"><h1>Crash in <code>f(x)</code> &lt;div&gt; *well* of <script type="math/tex">x_1</script></h1></div>'
+    thread = STACKEXCHANGE.replace("<a>Asker</a>", "<a><code>ask_er</code></a>")
+    found = extract(page(title + thread, "<title>Crash in f(x)</title>"), "text/html")
+    assert "Qz" not in found.text and found.posts[0]["author"] == "`ask_er`"
+    page_of = HTMLPage(page(title).decode())
+    page_of.rewrite()
+    said = page_of.tree.document.query_selector("h1").text
+    assert page_of._line(said) == "Crash in `f(x)` \\<div> \\*well\\* of $x_1$"
+
+
+def test_hidden_text_of_posts_is_left_out_but_for_what_unfolds():
+    hidden = (
+        'What shows.<span style="display:none">jam</span> <i hidden>jelly</i><div class="bbspoiler"><div style="display: none">'
+        "It was the butler.</div></div>And more of it."
+    )
+    post = '<article class="message" data-author="{}"><div class="bbWrapper">{}</div></article>'
+    found = extract(page(post.format("ann", hidden) + post.format("bob", "What they say.")), "text/html")
+    assert found.posts[0]["text"] == "What shows.\n\nIt was the butler.\n\nAnd more of it."
 
 
 def test_threads_of_other_programs():
@@ -259,6 +355,30 @@ def test_metadata():
     assert (found.title, found.author, found.date) == ("A title", "A. Person", "2023-07-01T08:00:00Z")
     assert (found.site, found.licence, found.language_hint) == ("The Site", "CC-BY-SA-4.0", "en")
     assert iso_date("2023-13-01") is None and iso_date("July 1, 2023") is None and iso_date("2023") is None
+
+
+def test_licences_of_pictures_are_not_the_page_s():
+    link = '<a {}href="https://creativecommons.org/licenses/by/2.0/">CC BY</a>'
+    of = lambda body, head="": extract(page(f"<p>{PROSE}</p>{body}", head), "text/html").licence  # noqa: E731
+    assert of(f"<figure><figcaption>Photo: {link.format('')}</figcaption></figure>") is None
+    assert of(f"<p>{link.format('')}</p>") == "CC-BY-2.0"
+    other = '<link rel="license" href="https://example.org/terms">'
+    assert of(f"<p>{link.format('')}</p>", other) == "https://example.org/terms"
+    nested = '{"@type": "Article", "author": ' + "[" * 900 + "]" * 900 + "}"
+    found = extract(
+        page(f"<p>{PROSE}</p>", f'<script type="application/ld+json">{nested}</script>'), "text/html"
+    )
+    assert found.author is None
+
+
+def test_canonical_address():
+    og = '<meta property="og:url" content="https://e.org/og">'
+    for head, url in (
+        ('<link rel="canonical" href="https://e.org/a?b=1">' + og, "https://e.org/a?b=1"),
+        ('<link rel="canonical" href="/relative">' + og, "https://e.org/og"),
+        ('<link rel="canonical" href="javascript:x">', None),
+    ):
+        assert extract(page(f"<p>{PROSE}</p>", head), "text/html").canonical_url == url
 
 
 def test_fidelity_falls_with_what_is_lost():
@@ -359,7 +479,9 @@ def test_the_stage_keeps_what_the_reader_knew():
     }  # fmt: skip
 
     stage = Extract(Extract.Config(max_bytes=200_000))
-    payload = page(STACKEXCHANGE, "<title>Squares</title><meta name=author content=Me>")
+    row["extra"] = json.dumps({"charset": "utf-8", "kept": 1})
+    head = "<title>Squares</title><meta name=author content=Me><link rel=canonical href=https://e.org/q/1>"
+    payload = page(STACKEXCHANGE, head)
     document = stage.extract_record(row, payload)
     (kept,) = pa.Table.from_pylist([document], schema=Extract.schema).to_pylist()
     assert (kept["title"], kept["author"], kept["extraction"]["method"]) == (
@@ -367,6 +489,7 @@ def test_the_stage_keeps_what_the_reader_knew():
         "Me",
         "blocks+stackexchange",
     )
+    assert json.loads(kept["extra"]) == {"charset": "utf-8", "kept": 1, "canonical_url": "https://e.org/q/1"}
     assert len(kept["posts"]) == 3 and kept["parent_ids"] == ["0"] and kept["text"] == document["text"]
     del row["title"]
     for locator, title in (

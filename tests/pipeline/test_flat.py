@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from resiliparse.parse.html import HTMLTree, NodeType
@@ -19,6 +20,7 @@ from pipeline.extract.flat import (
     TAGS,
     TEXT,
     UNSEEN,
+    VOID,
     WORDS,
     flatten,
 )  # fmt: skip
@@ -86,6 +88,19 @@ pieces = st.one_of(
 @settings(max_examples=300, deadline=None)
 @given(st.lists(pieces, max_size=30))
 def test_every_element_and_text_stands_in_its_place(parts):
+    compare(parts)
+
+
+@pytest.mark.parametrize("name", [*VOID, *RAW, *UNSEEN])
+def test_elements_of_every_kind_end_where_they_do(name):
+    if name not in (
+        "template",
+        "plaintext",
+    ):  # what these hold is not among the children, or all that follows
+        compare(["<div>", f"<{name}>", "a", f"</{name}>", "</div>", "<p>b</p>", "<i>c</i>"])
+
+
+def compare(parts):
     tree, flat = tree_of("<body>" + "".join(parts))
     expected: list = []
     walked(tree.document, 0, expected)
@@ -164,4 +179,7 @@ def test_broken_input_is_read_to_its_end():
     ):
         flat = flatten(html)
         assert len(flat.tag_N) >= 1 and flat.last_N[0] == len(flat.tag_N)
-    assert all(name in TAGS for name in (*UNSEEN,))
+
+
+def test_a_long_line_of_entities_is_blank():
+    assert flatten(b"<p>" + b"&nbsp;" * 200_000 + b"</p>").runs == 0

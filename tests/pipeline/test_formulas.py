@@ -7,6 +7,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 from resiliparse.parse.html import HTMLTree
 
+from pipeline.extract import extract
 from pipeline.extract.delimiters import delimiters_of, replace_delimited
 from pipeline.extract.formulas import protect_formulas
 from pipeline.extract.protect import Protected
@@ -24,7 +25,7 @@ def formulas_of(body: str, head: str = "") -> str:
     for script in tree.body.query_selector_all("script").values():
         script.remove()
     text = replace_delimited(tree.body.text, protected, delimiters_of(lowered))
-    return " ".join(protected.restore(text).split())
+    return " ".join("".join(part for part, _ in protected.parts(text)).split())
 
 
 TEX = [
@@ -212,6 +213,51 @@ def test_several_formulas_and_twins_in_one_element_come_out_once_and_in_order():
     assert formulas_of(body, MATHJAX) == "Let $a_1$ be $b_1$ and $c$, $d$ or code."
 
 
+def test_a_formula_that_begins_with_a_definition_is_one():
+    for tex in (
+        r"\renewcommand{\arraystretch}{1.5}\begin{bmatrix} 1 & 2 \end{bmatrix}",
+        r"\def\R{\mathbb R} x \in \R",
+        r"\newcommand{\R}{\mathbb R} \R^{n}",
+    ):
+        assert formulas_of(rf"Hence \({escape(tex)}\) holds.", MATHJAX) == f"Hence ${tex}$ holds."
+        assert formulas_of(f'<script type="math/tex">{tex}</script>') == f"${tex}$"
+    for tex in (
+        r"\require{cancel}",
+        r"\newcommand{\vecs}[1]{\overset { \scriptstyle \rightharpoonup} {\mathbf{#1}} } \let\a=\b \def\q#1#2{#1}",
+        r"\DeclareMathOperator*{\am}{arg\,min} \newcommand\x{\{y\}} % done",
+    ):
+        assert formulas_of(rf"Hence \({escape(tex)}\)it holds.", MATHJAX) == "Hence it holds."
+        assert formulas_of(f'Hence <script type="math/tex">{tex}</script>it holds.') == "Hence it holds."
+    diagram = r"\begin{CD} A @>>> B \end{CD}"
+    assert formulas_of(rf"\[\require{{AMScd}}{escape(diagram)}\]", MATHJAX) == f"$${diagram}$$"
+
+
+def test_lines_of_latexml_are_one_formula_each():
+    row = (
+        r'<tr class="ltx_equation ltx_eqn_row"><td><math alttext="\displaystyle{}"><mi>x</mi></math></td>'
+        r'<td><math alttext="\displaystyle={}"><mi>x</mi></math></td><td><span class="ltx_tag">({})</span></td></tr>'
+    )
+    body = f'<table class="ltx_equationgroup ltx_eqn_table">{row.format("a", "b+c", 1)}{row.format(" d", "e", 2)}</table>'
+    assert formulas_of(body) == "$$a =b+c$$ (1) $$d =e$$ (2)"
+
+
+def test_numbers_of_equations_are_not_in_them():
+    number = '<span class="eqno">(1)<a href="#e">¶</a></span>'
+    assert formulas_of(rf'<div class="math">{number}\[x = 1\]</div>', MATHJAX) == "$$x = 1$$"
+
+
+def test_a_rendering_belongs_to_the_script_right_behind_it():
+    body = (
+        '<span class="MathJax" id="MathJax-Element-1-Frame">q</span> then <span class="MathJax_Preview">p</span>'
+        '<span class="MathJax" id="MathJax-Element-2-Frame">r</span><script type="math/tex" id="MathJax-Element-2">y</script>'
+    )
+    assert formulas_of(f"<p>{body}</p>", MATHJAX) == "q then $y$"
+
+
+def test_a_display_in_pre():
+    assert formulas_of('<pre><code class="language-math">E = mc^2</code></pre>') == "$$E = mc^2$$"
+
+
 def test_pages_without_tex_are_converted():
     for html, tex in {
         "<math><msup><mi>x</mi><mn>2</mn></msup></math>": "x^{2}",
@@ -243,6 +289,7 @@ DOLLARS = '<script>MathJax = {tex: {inlineMath: [["$", "$"]]}}</script>'
         (r"An escaped \$5 and \$6 stay.", r"An escaped \$5 and \$6 stay."),
         ("Arrays a[1] and b[2]; [b]bold[/b].", "Arrays a[1] and b[2]; [b]bold[/b]."),
         ("A line $x\n\n y$ across paragraphs.", "A line $x y$ across paragraphs."),
+        ("It costs $10, $20 and $30.", r"It costs \$10, \$20 and \$30."),
         (r"\(\newcommand{\R}{\mathbb{R}}\)Let \(x\) be.", "Let $x$ be."),
     ],
 )
@@ -259,6 +306,12 @@ def test_what_is_no_formula_stays(body, text):
         '<div class="math"><p>The teacher of mathematics said so.</p><p>Two.</p></div>',
         '<p class="math">The word underscore_case is no formula at all.</p>',
         '<img src="/images/texture.png" alt="a texture"><img src="/math.png" alt="Maths class"> One.',
+        '<img src="/card.png" alt="$50 Gift Card"><img src="a.png" alt="$19.99 Blue Shirt"> math',
+        r'<img src="q.png" alt="\\server\share"> math',
+        '<img class="text-muted" src="/thumb.php?source=cat.png"><img src="/context/math.php?f=cat_1.png"> math',
+        '<img class="equation" src="eq1.gif" alt="Equation 3"> math',
+        '<table><tr><td data-formula="=SUM(A1:A2)">55</td><td data-math="=A1">2</td></tr></table>',
+        "<math><apply><plus></plus><ci>x</ci><ci>y</ci></apply></math>",
         '<span class="latex">L<sup>A</sup>T<sub>E</sub>X</span> One.',
         r"Without a word on how it renders: \(x_1\) or $y$.",
     ],
@@ -294,9 +347,8 @@ def test_code_is_not_mathematics():
     for code in tree.body.query_selector_all("code, pre").values():
         code.text_content = protected.add("code", code.text)
     protect_formulas(tree, html.encode().lower(), protected)
-    text = protected.restore(
-        replace_delimited(tree.body.text, protected, delimiters_of(html.encode().lower()))
-    )
+    text = replace_delimited(tree.body.text, protected, delimiters_of(html.encode().lower()))
+    text = "".join(part for part, _ in protected.parts(text))
     assert (
         "`echo $x_1$ \\(y\\)`" in text
         and "``` `x` ```".replace("```", "``") in text
@@ -305,12 +357,14 @@ def test_code_is_not_mathematics():
     assert all(kind == "code" for kind, _ in protected.items)
 
 
-def test_formulas_stand_on_lines_without_gaps():
-    script = '<script type="math/tex; mode=display">a\n\n + b % note\n\n + c</script>'
+def test_a_formula_is_one_line_without_comments():
+    script = (
+        r'<script type="math/tex; mode=display">a%' + "\n\n - b % 5\\% of\n\n + 5\\% \\\\% end\n + c</script>"
+    )
     html = f"<p>{script}</p>"
     tree, protected = HTMLTree.parse(html), Protected.against(html)
     protect_formulas(tree, html.encode(), protected)
-    assert protected.items == [("display", "a\n + b % note\n + c")]
+    assert protected.items == [("display", "a - b + 5\\% \\\\ + c")]
 
 
 def test_time_is_linear_and_broken_markup_is_read():
@@ -337,3 +391,20 @@ def test_time_is_linear_and_broken_markup_is_read():
         start = time.process_time()
         formulas_of(html, MATHJAX)
         assert time.process_time() - start < 1, html[:20]
+
+
+def test_a_display_formula_in_running_text_is_content_wherever_it_stands():
+    prose = (
+        "<p>"
+        + "Words of an article that explains what stands between its paragraphs, at some length. " * 3
+        + "</p>"
+    )
+    head = "<script src='https://cdn/mathjax@3/tex-chtml.js'></script>"
+    for box in ("<center>{}</center>", "<div>{}</div>", "<div class='eq'><div>{}</div></div>"):
+        html = f"<html><head>{head}</head><body><main>{prose}{box.format(chr(92) + '[x=1' + chr(92) + ']')}{prose}</main></body></html>"
+        assert "$$x=1$$" in extract(html.encode(), "text/html").text, box
+
+
+def test_an_image_that_sphinx_made_of_a_formula():
+    html = '<p>Ohm: <img class="math" src="../_images/math/0b7be0b1fd2d0a7d9f2d2f13.png" alt="U = IR"/> holds.</p>'
+    assert "$U = IR$" in extract(f"<body>{html}</body>".encode(), "text/html").text

@@ -140,6 +140,12 @@ EXACT = {
     "discourse": f'<pre class="codeblock-buttons"><code class="lang-python hljs">{escape(CODE)}\n</code><div class="codeblock-button-wrapper"><button class="copy-cmd"></button></div></pre>',
     "invision": f'<pre class="ipsCode prettyprint lang-py">{escape(CODE)}</pre>',
     "juejin": f'<pre><div class="code-block-extension-header"><span class="code-block-extension-copyCodeBtn">复制代码</span></div><code class="hljs language-python" lang="python">{escape(CODE)}</code></pre>',
+    "older juejin": f'<pre><code class="hljs language-python copyable" lang="python">{escape(CODE)}\n<span class="copy-code-btn">复制代码</span></code></pre>',
+    "copy in the box's class": f'<pre class="code" data-lang="python"><div class="code-with-copy"><button>Copy</button><code class="nocopy">{escape(CODE)}</code></div></pre>',
+    "links to a function copy": f'<pre data-lang="python">{escape(CODE).replace("return f", """return <a class="sphx-glr-backref-module-copy"><span>f</span></a>""")}</pre>',
+    "latexml": '<figure class="ltx_figure"><div class="ltx_listing ltx_lst_language_Python ltx_lstlisting"><div class="ltx_listing_data"><a href="data:text/plain;base64,YQ==">⬇</a></div>'
+    + numbered('<div class="ltx_listingline"><span class="ltx_tag ltx_tag_listingline">{n}</span>{blank}</div>')
+    + "</div></figure>",
 }  # fmt: skip
 
 
@@ -191,6 +197,47 @@ def test_what_pygments_writes_is_read_back(language, options):
     }[language]
     html = highlight(code, get_lexer_by_name(language), HtmlFormatter(**options))
     assert [found for _, found in fences(f'<div class="highlight-{language}">{html}</div>')] == [code]
+
+
+def test_medium_parts_code_by_blank_lines():
+    span = '<span id="{}" class="lp" data-selectable-paragraph="">{}</span>'.format
+    assert (
+        fences(f"<pre>{span('1b2c', 'a = 1<br>b = 2')}{span('77ff', 'print(a)')}</pre>")[0][1]
+        == "a = 1\nb = 2\n\nprint(a)"
+    )
+
+
+def test_numbers_that_are_the_listing():
+    assert (
+        fences('<pre><code class="language-text line-numbers">3\n1 2 3\n4 5</code></pre>')[0][1]
+        == "3\n1 2 3\n4 5"
+    )
+
+
+def test_a_data_table_of_materialize_is_no_code():
+    rows = "<tr><th>Name</th><th>Price</th></tr><tr><td>Alvin</td><td>$0.87</td></tr>"
+    assert protected_of(f'<table class="striped highlight">{rows}</table>')[1] == []
+
+
+def test_a_file_of_github_comes_out_once():
+    code = "import os\nfrom a import b\n\ndef f():\n    pass\n# last"
+    field = f'<textarea class="react-blob-textarea">{code}</textarea>'
+    lines = '<div class="react-code-lines"><div>import os</div><div>from a import b</div></div>'
+    assert fences(field + lines) == [("python", code)]
+
+
+def test_a_span_without_its_end_tag_takes_in_no_paragraphs():
+    after = (
+        "<p>A paragraph with words.</p><p>See <code>g</code> and so on.</p><ul><li>one item here</li></ul>"
+    )
+    assert protected_of(f"<div><code>f {after}</div>")[1] == [("code", "g")]
+    text, items = protected_of("<p>Say <code>f<code> first.</p><p>A second paragraph with x in it.</p>")
+    assert items == [("code", "f first.")] and "A second paragraph with x in it." in text
+
+
+def test_keys_together_are_told_apart():
+    keys = "<kbd>Ctrl</kbd><kbd>Shift</kbd><kbd>P</kbd>"
+    assert protected_of(f"<p>Press {keys} now</p>")[1] == [("code", "Ctrl Shift P")]
 
 
 def test_white_space_at_the_ends_and_within():
@@ -373,8 +420,21 @@ def test_text_areas():
         "<div>word " + "<code>a</code><br>" * 4000,
         "<div>" + "<code>a\nb</code> " * 2000,
         "<pre>" + "1 2 3\n" * 50_000,
+        "<pre>" + "\n" * 300_000 + "x</pre>",
+        "<code>" * 16_000,
+        '<span style="font-family:monospace">a<br>' * 8000,
     ],
-    ids=["nested boxes", "nested empty", "broken", "spans and breaks", "spans of two lines", "numbers"],
+    ids=[
+        "nested boxes",
+        "nested empty",
+        "broken",
+        "spans and breaks",
+        "spans of two lines",
+        "numbers",
+        "blank lines",
+        "nested spans",
+        "nested faces",
+    ],
 )
 def test_hostile_pages_take_bounded_time(html):
     tree, protected = HTMLTree.parse(html), Protected.against(html)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html as entities
 import re
+import time
 
 import numpy as np
 import pytest
@@ -40,14 +41,54 @@ def read_back(markdown: str) -> str:
         "<ul><li><p>one</p><p>of two</p></li><li><p>two</p></li></ul>",
         "<blockquote><p>said</p><p>and said</p><blockquote><p>before</p></blockquote></blockquote><p>So.</p>",
         "<blockquote><ul><li>listed</li><li>quoted</li></ul></blockquote>",
+        '<ul><li>two<ol start="7"><li>seven</li><li>eight</li></ol></li></ul>',
+        "<ul><li>a<ul><li>b<blockquote><p>note</p><p>and note</p></blockquote></li></ul></li><li>c</li></ul>",
+        "<ol><li><blockquote><p>said</p></blockquote></li></ol>",
     ],
 )
 def test_blocks_are_read_back_as_they_were(html):
     seen = read_back(markdown_of(html))
     for tag in ("li", "blockquote"):  # tight or loose, with or without line ends: the same
         seen = re.sub(rf"<{tag}> ?", f"<{tag}>", re.sub(rf" ?</{tag}>", f"</{tag}>", seen))
-    plain = re.sub(r"(?<=<li>)<p>(.*?)</p>(?=</li>|<ul>)", r"\1", seen)
-    assert re.sub(r" (?=<[uo]l)", "", plain) == re.sub(r"(?<=<li>)<p>(.*?)</p>(?=</li>|<ul>)", r"\1", html)
+    tight = r"(?<=<li>)<p>(.*?)</p>(?=</li>|<[uo]l|<blockquote>)"
+    plain = re.sub(tight, r"\1", seen)
+    assert re.sub(r" (?=<[uo]l|<blockquote)", "", plain) == re.sub(tight, r"\1", html)
+
+
+def test_no_indentation_without_the_item_it_belongs_to():
+    """What would be indented for items that are not there would be read as code."""
+    deep = markdown_of("<ul><li><ul><li><ul><li>deep</li><li>deeper</li></ul></li></ul></li></ul>")
+    assert deep == "- deep\n- deeper"
+    headed = "<ol start=100><li>a<ul><li><h4>Question</h4><p>Answer.</p><p>More.</p></li></ul></li></ol><p>End.</p>"
+    assert read_back(markdown_of(headed)) == (
+        '<ol start="100"><li>a</li></ol><h4>Question</h4><p>Answer.</p><p>More.</p><p>End.</p>'
+    )
+
+
+def test_a_heading_that_holds_more():
+    protected = Protected("Qzx")
+    word = protected.add("block", fenced("a = 1\nb = 2"))
+    assert markdown_of(f"<h3>Two<br>lines{word}after</h3>", protected) == (
+        "### Two lines\n\n```\na = 1\nb = 2\n```\n\nafter"
+    )
+    words = "Words of a paragraph. " * 20
+    unclosed = markdown_of(f"<h2>Title<p>{words}</p>{word}<p>{words}</p></h2>", protected)
+    assert (
+        unclosed.startswith("## Title\n\nWords") and unclosed.count("#") == 2 and unclosed.count("```") == 2
+    )
+
+
+def test_stray_quotes_in_tags():
+    html = '<p>See <a href="x"">the link</a> is 5" long and <b class="y"">bold</b> <i "a b">end</i> <b c"d>of it</b></p>'
+    assert markdown_of(html) == 'See the link is 5" long and bold end of it'
+
+
+def test_many_signs_and_notes_take_linear_time():
+    for part in ("a *b _c `d ", '<sup><a href="#x{}">{}</a></sup>'):
+        html = "<p>" + "".join(part.format(n, n) for n in range(10_000)) + "</p>"
+        start = time.process_time()
+        markdown_of(html)
+        assert time.process_time() - start < 1.5, part
 
 
 def test_code_in_a_list_item_and_in_a_quote_keeps_its_lines():
@@ -81,6 +122,29 @@ def test_footnotes():
         and "[^2]: Second note." in text
     )
     assert READER.render(text).count('class="footnote-ref"') == 2
+
+
+def test_footnotes_in_a_row_and_before_brackets():
+    html = (
+        '<p>Said<sup><a href="#n1">[1]</a></sup><sup><a href="#n2">[2]</a></sup>(so x<sup><a href="#n1">[1]</a></sup>: y)'
+        '<sup><a href="#n2">[2]</a></sup>(1999)</p><ol><li id="n1">First.</li><li id="n2">Second.</li></ol>'
+    )
+    back = READER.render(markdown_of(html))
+    assert back.count('class="footnote-ref"') == 4 and back.count('class="footnote-item"') == 2
+    assert "(so x" in back and "(1999)" in back and "\\" not in back
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        '<p>A.<sup><a href="#n1">1</a></sup> B.</p>',  # the note is not kept
+        '<div><p>A.<sup><a href="#n1">1</a></sup> B.</p><p>C.</p><a name="n1"></a>1. The note.<p>End.</p></div>',
+        '<p>A.<sup><a href="#n1">1</a></sup> B.</p><div id="n1">' + "Words of the article. " * 100 + "</div>",
+    ],
+)
+def test_what_is_no_footnote(html):
+    text = markdown_of(html)
+    assert text.startswith("A.[1] B.") and "[^" not in text and "\n    " not in text
 
 
 def test_what_only_looks_like_markup_is_text():

@@ -102,6 +102,25 @@ CASES = {
     M("<mo>∥<!-- ∥ -->⊥<!-- ⊥ --></mo>"): r"\parallel \perp",
     M("<mn>1,000.5</mn>"): "1{,}000.5",
     M("<msup><mi>x</mi><mrow><mo>′</mo><mn>2</mn></mrow></msup>"): r"x^{\prime 2}",
+    # Slashes and bars between tall things are no fences of what lies between them.
+    M(
+        "<mi>a</mi><mo>/</mo><mi>b</mi><mo>=</mo><mfrac><mi>p</mi><mi>q</mi></mfrac><mo>+</mo><mi>c</mi><mo>/</mo><mi>d</mi>"
+    ): (r"a/b=\frac{p}{q}+c/d"),
+    M(
+        "<mi>a</mi><mo>|</mo><mi>b</mi><mo>,</mo><mfrac><mi>p</mi><mi>q</mi></mfrac><mo>,</mo><mi>c</mi><mo>|</mo><mi>d</mi>"
+    ): (r"a|b,\frac{p}{q},c|d"),
+    M(
+        "<mi>y</mi><mo>=</mo><mo>|</mo><mfrac><mi>p</mi><mi>q</mi></mfrac><mo>|</mo>"
+    ): r"y=\left|\frac{p}{q}\right|",
+    M(
+        "<mo>(</mo><mi>a</mi><mo>|</mo><mfrac><mi>p</mi><mi>q</mi></mfrac><mo>)</mo>"
+    ): r"\left(a|\frac{p}{q}\right)",
+    M(
+        "<mo>(</mo><mo>(</mo><mfrac><mi>p</mi><mi>q</mi></mfrac><mo>)</mo><mo>[</mo><mi>x</mi><mo>]</mo><mo>)</mo>"
+    ): (r"\left(\left(\frac{p}{q}\right)[x]\right)"),
+    # Content MathML is another language: its operators are elements without text.
+    M("<apply><plus/><ci>x</ci><ci>y</ci></apply>"): "",
+    M("<semantics><mi>x</mi><annotation-xml><apply><ci>x</ci></apply></annotation-xml></semantics>"): "x",
     M(""): "",
 }
 
@@ -116,4 +135,9 @@ def test_depth_and_length_are_bounded():
     assert "x" in tex_of(M("<mrow>" * 5000 + "<mi>x</mi>" + "</mrow>" * 5000))
     assert tex_of(M("<msup><mi>x</mi>" * 300 + "<mi>y</mi>" + "</msup>" * 300)).count("x") == 300
     assert tex_of(M("<mi>x</mi><mo>+</mo>" * 20_000)).count("x+") == 20_000
+    fences = '<mo fence="true">(</mo>' * 3000 + "<mi>x</mi>" + '<mo fence="true">)</mo>' * 3000
+    assert tex_of(M(fences)) == r"\left(" * 3000 + "x" + r"\right)" * 3000
+    assert tex_of(M("<mo>(</mo>" * 10_000)) == "(" * 10_000
+    for tag in ("mover", "munder", "msup"):
+        assert tex_of(M(f"<{tag}>" * 30 + "<mi>x</mi>" + f"<mi>y</mi></{tag}>" * 30)).count("y") == 30
     assert time.process_time() - start < 3

@@ -90,6 +90,7 @@ def test_what_is_no_formula_gives_nothing_and_depth_costs_nothing():
 def test_damaged_markup_is_read_without_complaint():
     damage = random.Random(5)
     pages = [html for samples in SAMPLES.values() for html in samples.values()]
+    start_of_all = time.process_time()
     for _ in range(3000):
         html = damage.choice(pages)
         start = damage.randrange(len(html))
@@ -97,4 +98,6 @@ def test_damaged_markup_is_read_without_complaint():
         cut = damage.choice(["", html[start:end] * 3, "<", '"', "</span>", "<mi>", "."])
         node = element(html[:start] + cut + html[end:])
         if node is not None:
-            assert "\n\n" not in rendered_to_tex(node)
+            tex = re.sub(r"\\[{}\\]", "", rendered_to_tex(node))
+            assert tex.count("{") == tex.count("}")
+    assert time.process_time() - start_of_all < 6  # 0.9 s measured

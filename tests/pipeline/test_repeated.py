@@ -66,6 +66,44 @@ def test_posts_of_unknown_markup(name):
     assert [date[:10] for _, date, _ in found] == ["2019-03-01", "2019-03-02", "2019-03-03", "2019-03-04"]
 
 
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("qzpost-words", "6u 12u-small"),  # no CSS identifier
+        ("qzpost-user", "user before:content-['x']"),
+        ("qzpost-user", "user &#92;'"),
+    ],
+)
+def test_any_class_name_will_do(name, other):
+    found = found_in(f'<main class="forum-topic">{boxes(CARDS).replace(name, other)}</main>')
+    assert [(author, text) for author, _, text in found] == list(zip(NAMES, TEXTS, strict=True))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        '<div class="text"><p>See what I said <span class="datetime">on 2018-03-01</span> of it.</p><p>TEXT</p><p>So.</p></div>',
+        '<div class="text"><p>I planted them.</p><div class="update">EDIT: done in 2018.</div><p>TEXT</p></div>',
+        '<div class="text"><p>As <a href="/user/zed">@zed</a> said,</p><p>TEXT</p><ul><li>So.</li></ul></div>',
+        '<div class="text"><p>As <a href="/user/zed">zed</a> said,</p><p>TEXT</p></div>',
+        "So it is: TEXT<br>That is all.",
+    ],
+)
+@pytest.mark.parametrize(
+    "head",
+    [
+        '<div class="who"><b class="reply-author">NAME</b> <time datetime="2019-03-0N0">x</time></div>',
+        '<p class="who">By <b class="reply-author">NAME</b>, <span class="date">N0 March 2019</span></p>',
+    ],
+)
+def test_a_post_keeps_all_of_its_words(head, words):
+    found = found_in(f'<div class="forum">{boxes(f"""<div class="reply">{head}{words}</div>""")}</div>')
+    said = [HTMLTree.parse(words.replace("TEXT", text)).body.text for text in TEXTS]
+    assert [text for *_, text in found] == [" ".join(text.split()) for text in said]
+    assert [author for author, *_ in found] == NAMES
+    assert [date[:10] for _, date, _ in found] == ["2019-03-01", "2019-03-02", "2019-03-03", "2019-03-04"]
+
+
 def test_the_opening_post_may_look_different():
     opening = f'<div class="topic-start"><h1>Yellow beans</h1><div class="by-author">ann</div><time datetime="2019-03-01">x</time><div>{TEXTS[0]}</div></div>'
     replies = "".join(boxes(LOOSE).partition("</li>")[2])

@@ -9,6 +9,7 @@ from markdown_it import MarkdownIt
 from resiliparse.parse.html import HTMLTree
 
 from pipeline.extract.delimiters import delimiters_of
+from pipeline.extract.formulas import protect_formulas
 from pipeline.extract.listings import protect_listings
 from pipeline.extract.protect import Protected
 from pipeline.extract.tables import protect_tables
@@ -20,8 +21,12 @@ def text_of(body: str, head: str = "") -> str:
     html = f"<html><head>{head}</head><body>{body}</body></html>"
     tree, protected, lowered = HTMLTree.parse(html), Protected.against(html), html.lower().encode()
     protect_listings(tree, lowered, protected)
+    protect_formulas(tree, lowered, protected)
     protect_tables(tree, protected, delimiters_of(lowered))
-    return protected.restore(" ".join(tree.body.text.split()))
+    return "".join(
+        f"\n\n{part.strip()}\n\n" if block else part
+        for part, block in protected.parts(" ".join(tree.body.text.split()))
+    ).strip()
 
 
 def read_back(markdown: str) -> list[list[str]]:
@@ -79,8 +84,43 @@ def test_cells_with_lines_lists_code_and_formulas():
         MATHJAX,
     )
     assert "| one two three | x; y |" in text
-    assert r"| `p\|q` and `make all` | $|x|$, 10^6, H_2O |" in text
+    assert r"| `p\|q` and `make all` | $\vert x\vert $, 10^6, H_2O |" in text
+    assert read_back(text)[2] == ["p|q and make all", r"$\vert x\vert $, 10^6, H_2O"]
     assert "| u | v |" in text
+
+
+def test_formulas_stay_in_their_cells():
+    text = text_of(
+        r"<table><tr><th>a</th><th>b</th></tr><tr><td>\(|x| \le \|y\|\)</td><td>2</td></tr>"
+        "<tr><td><script type='math/tex'>a % note\n+ b</script></td><td>\\(\\begin{array}{c|c} a \\\\|b| \\end{array}\\)</td></tr></table>",
+        MATHJAX,
+    )
+    assert r"$\vert x\vert  \le \Vert y\Vert $ | 2 |" in text
+    assert r"| $a + b$ | $\begin{array}{c\|c} a \\\vert b\vert  \end{array}$ |" in text
+    assert [len(row) for row in read_back(text)] == [2, 2, 2]
+
+
+def test_a_table_that_turns_out_to_be_none_leaves_its_code_alone():
+    text = text_of(
+        "<table><tr><th>a</th><th>b</th></tr><tr><td><code>a||b</code></td><td>1</td></tr><tr><td><pre>x\ny</pre></td><td>2</td></tr></table>"
+    )
+    assert "`a||b`" in text
+
+
+def test_a_row_over_all_columns_is_the_title():
+    row = "<tr><th>a</th><th>b</th></tr><tr><td>1</td><td>2</td></tr>"
+    text = text_of(f"<table><tr><th colspan=2>Results</th></tr>{row}</table>")
+    assert text == "Results\n\n| a | b |\n| --- | --- |\n| 1 | 2 |"
+    assert read_back(text_of(f"<table><thead>{row}<tr><td>3</td><td>4</td></tr></thead></table>")) == [
+        ["a", "b"], ["1", "2"], ["3", "4"],
+    ]  # fmt: skip
+
+
+def test_ordinals_are_no_powers():
+    text = text_of(
+        "<table><tr><th>a</th><th>b</th></tr><tr><td>21<sup>st</sup></td><td>x<sup>2</sup></td></tr></table>"
+    )
+    assert read_back(text)[1] == ["21st", "x^2"]
 
 
 def test_code_of_several_lines_is_in_no_table():
@@ -107,9 +147,11 @@ def test_code_of_several_lines_is_in_no_table():
         "<table><tr>" + "<th>d</th>" * 7 + "</tr>"
         + "".join("<tr>" + "".join(f"<td>{7 * week + day}</td>" for day in range(1, 8)) + "</tr>" for week in range(4)) + "</table>",
         "<table><tr><th>a</th><th>b</th></tr><tr><td></td><td></td></tr></table>",
+        "<table><tr><th>Author</th><th>Message</th></tr>" + "<tr><td>joe</td><td>So it is, I think.</td></tr>" * 3 + "</table>",
+        '<table class="ltx_equationgroup ltx_eqn_table">' + "<tr><td>$a$</td><td>$=b$</td><td>(1)</td></tr>" * 2 + "</table>",
     ],
     ids=["one row", "one column", "nested", "form", "headings", "navbox", "presentation", "links", "prose", "posts", "sparse",
-         "calendar", "empty"],
+         "calendar", "empty", "thread", "equations"],
 )  # fmt: skip
 def test_what_is_no_data_stays_as_it_is(table):
     body = HTMLTree.parse(table).body
@@ -135,7 +177,8 @@ def test_big_and_hostile_tables_take_bounded_time():
         "<table><tr><th>a</th><th>b</th></tr>" + "<tr><td>1</td><td><b>2</b></td></tr>" * 20_000 + "</table>"
     )
     spans = "<table>" + "<tr><td rowspan=9999 colspan=100>1</td><th>2</th></tr>" * 5_000 + "</table>"
-    for table in (big, spans):
+    nested = "<table><tr><td>" * 10_000
+    for table in (big, spans, nested):
         tree, protected = HTMLTree.parse(table), Protected.against(table)
         start = time.process_time()
         protect_tables(tree, protected, delimiters_of(b""))

@@ -7,7 +7,9 @@ import pytest
 from resiliparse.parse.html import HTMLTree
 
 from pipeline.extract.dates import date_in
+from pipeline.extract.html import extract_html
 from pipeline.extract.metadata import json_ld
+from pipeline.extract.platforms import PLATFORMS
 from pipeline.extract.threads import Thread, thread_of
 
 FIRST = "How do I keep the water in my tank clear without a second filter?"
@@ -299,6 +301,53 @@ PAGES = {
         class="name">NAME</span></span><span class="dateTime" data-utc="EPOCH_DAY">05/0N0/23(Mon)</span></div><blockquote class="postMessage">TEXT
         </blockquote></div></div>"""
     ),
+    "zhihu of 2014": '<h2 class="zm-item-title">Clear water</h2>' + each(
+        """<div class="zm-item-answer"><div class="zm-votebar"><span class="count">3</span></div><div class="answer-head"><div
+        class="zm-item-answer-author-info"><a class="author-link">NAME</a>, <span>keeps fish</span></div></div><div class="zm-item-rich-text"><div
+        class="zm-editable-content clearfix">TEXT</div></div><div class="zm-item-meta"><a class="answer-date-link">发布于 DAY</a></div></div>"""
+    ),
+    "douban": '<div id="content"><h1>Clear water</h1></div>' + each(
+        """<li class="clearfix comment-item reply-item"><div class="user-face"><img></div><div class="reply-doc content"><div class="bg-img-green"><h4><a>NAME
+        </a> <span class="pubtime">DAY 10:00:00</span></h4></div><p class="reply-content">TEXT</p><div class="operation_div"><a>回应</a></div></div></li>"""
+    ).replace("<li", '<div class="topic-reply"></div><li', 1),
+    "quora": '<div class="puppeteer_test_question_title">Clear water</div>' + each(
+        """<div class="q-box dom_annotate_question_answer_item_N0"><div class="q-flex"><a href="https://www.quora.com/profile/NAME"><span>NAME</span></a>
+        <a class="answer_timestamp">US_DAY</a></div><div class="spacing_log_answer_content"><p>TEXT</p></div><div>12 views</div></div>"""
+    ),
+    "quora of 2016": H1 + each(
+        """<div class="pagedlist_item"><div class="Answer AnswerBase"><div class="author_info"><a class="user">NAME</a>, fish keeper</div><div
+        class="ExpandedAnswer"><span class="ui_qtext_rendered_qtext"><p>TEXT</p></span></div><a class="answer_permalink">Answered US_DAY</a></div></div>"""
+    ),
+    "lemmy": '<div class="post-title"><h1>Clear water</h1></div>' + each(
+        """<li class="comment"><article class="details comment-node" id="comment-N0"><div class="d-flex"><a class="person-listing d-inline-flex"><span>NAME
+        </span></a><span class="moment-time pointer" data-tippy-content="Monday, US_DAY at 3:43:10 PM GMT+00:00">1 year ago</span></div><div
+        class="comment-content"><div class="md-div"><p>TEXT</p></div></div></article></li>"""
+    ),
+    "slashdot": '<article class="fhitem fhitem-story"><h2 class="story"><span class="story-title"><a>Clear water</a></span></h2></article>' + each(
+        """<li class="comment"><div id="comment_N0" class="cw"><div class="commentTop"><div class="title"><h4><a>Re</a> <span class="score">(Score:<a>5</a>)
+        </span></h4></div><div class="details"><span class="by">by <a>NAME</a> ( 12 )</span><span class="otherdetails">on Monday US_DAY @11:00AM (#N0)
+        </span></div></div><div class="commentBody"><div id="comment_body_N0">TEXT</div></div></div></li>"""
+    ),
+    "gitea": '<h1><span id="issue-title">Clear water</span> <span class="index">#1</span></h1>' + each(
+        """<div class="timeline-item comment" id="issuecomment-N0"><div class="content comment-container"><div class="comment-header"><span class="text grey">
+        <a class="author">NAME</a> commented <relative-time datetime="DAYT10:00:00Z">May</relative-time></span></div><div class="comment-body"><div
+        class="render-content markup"><p>TEXT</p></div><div class="raw-content hide">TEXT</div></div></div></div>"""
+    ),
+    "bugzilla": '<span id="short_desc_nonedit_display">Clear water</span>' + each(
+        """<div id="cN0" class="bz_comment"><div class="bz_comment_head"><span class="bz_comment_number"><a>Comment N0</a></span> <span
+        class="bz_comment_user"><span class="vcard"><span class="fn">NAME</span></span></span> <span class="bz_comment_time">DAY 10:00:00 UTC</span></div>
+        <pre class="bz_comment_text">TEXT</pre></div>"""
+    ),
+    "gamefaqs": '<h1 class="page-title">Clear water</h1><table>' + each(
+        """<tr class="top"><td class="msg"><div class="msg_infobox"><span class="user"><a class="name"><b>NAME</b></a></span> <span class="post_time"
+        title="US_DAY 10:00:00 AM">1 year ago</span></div><div class="msg_body"><div class="msg_text">TEXT</div><div class="signature">Fish are friends
+        </div></div></td></tr>"""
+    ) + "</table>",
+    "askbot": H1 + each(
+        """<div class="answer js-question" id="post-id-N0"><div class="vote-number">3</div><div class="post-content"><div class="post-update-info-container">
+        <div class="user-info"><a>editor</a></div></div><div class="js-editable-body"><p>TEXT</p></div></div><div class="user-info"><a>NAME</a> <abbr
+        class="timeago" title="DAY 10:00:00 -0500">DAY</abbr></div></div>"""
+    ),
     "schema.org": H1 + each(
         """<div itemscope itemtype="https://schema.org/DiscussionForumPosting"><span itemprop="author" itemscope><b itemprop="name">NAME</b></span>
         <meta itemprop="datePublished" content="DAYT10:00:00Z"><div itemprop="text">TEXT</div></div>"""
@@ -379,7 +428,25 @@ LINKED = {
         "suggestedAnswer": [{"text": OTHER, "upvoteCount": "-1"}],
     },
 }
+ASKBOT = "<h1>Clear water</h1>" + "".join(
+    f"""<div class="{kind}"><div class="vote-number">{score}</div><div class="post-content"><div class="js-editable-body"><p>{text}</p></div></div>{by}{remark}</div>"""
+    for kind, score, text, by, remark in (
+        (
+            "question js-question", 1234, QUESTION,
+            '<div class="user-info"><a>ann</a> <abbr class="timeago" title="2023-05-01 10:00:00 -0500">May</abbr></div>',
+            f"""<div class="comments" id="comments-for-question-1"><div class="content"><div class="comment"><div class="comment-votes"></div><div
+            class="comment-body">{REMARK} <a class="author" href="/users/3/eve/">eve</a> <span class="age"><abbr class="timeago"
+            title="2023-05-01 11:00:00 -0500">May</abbr></span></div></div></div></div>""",
+        ),
+        (
+            "answer accepted-answer", 12, ANSWER,
+            '<div class="user-info"><a>bob</a> <abbr class="timeago" title="2023-05-02 10:00:00 -0500">May</abbr></div>', "",
+        ),
+        ("answer", -1, OTHER, "", '<div class="comments"></div>'),
+    )
+)  # fmt: skip
 QUESTIONS = {
+    "askbot": ASKBOT,
     "stackexchange": STACKEXCHANGE,
     "stackexchange of 2010": OF_2010,
     "stackexchange of 2025": OF_2025,
@@ -400,12 +467,8 @@ def test_question_answers_scores_and_comments_of(name):
     assert [post.accepted for post in found.posts] == [None, True, False]
     (remark,) = found.posts[0].comments or [None]
     if name != "microdata":
-        assert (remark.author, remark.date[:10], remark.score, words(remark.body)) == (
-            "eve",
-            "2023-05-01",
-            3,
-            REMARK,
-        )
+        assert (remark.author, remark.date[:10], words(remark.body)) == ("eve", "2023-05-01", REMARK)
+        assert remark.score == (None if name == "askbot" else 3)
     assert not found.posts[1].comments and not found.posts[2].comments
 
 
@@ -501,6 +564,73 @@ def test_replies_to_replies_are_posts_in_reading_order(name):
     assert found is not None and found.title == "Clear water"
     assert posts_of(found) == [*TWO, ("eve", "2023-05-03", THIRD)]
     assert [post.score for post in found.posts] == ([7, None, None] if name == "hacker news" else [7, 5, 2])
+
+
+def test_reddit_of_2018():
+    """It says how long ago, and no day."""
+    found = thread(
+        f"""<div class="_1 Post" data-testid="post-container"><div data-test-id="post-content"><div><span>Posted by</span><a
+        data-testid="post_author_link">u/ann</a><a data-testid="post_timestamp">2 years ago</a></div><h1>Clear water</h1><div data-click-id="text"><div
+        class="_2 RichTextJSON-root"><p>{FIRST}</p></div></div></div></div><div class="_3 Comment t1_x"><a data-testid="comment_author_link">bob</a><a
+        data-testid="comment_timestamp">1 year ago</a><div data-testid="comment"><div class="_2 RichTextJSON-root"><p>{SECOND}</p></div></div><div><button>Reply
+        </button></div></div>"""
+    )
+    assert posts_of(found) == [("u/ann", None, FIRST), ("bob", None, SECOND)] and found.title == "Clear water"
+
+
+@pytest.mark.parametrize("platform", [p for p in PLATFORMS if p.comment], ids=lambda platform: platform.name)
+def test_comments_are_no_noise_of(platform):
+    """A comment stands in its post: what is taken out of posts must not hold or be comments."""
+    ours = {**PAGES, **QUESTIONS, "tieba": TIEBA}
+    for markup in (text for name, text in ours.items() if name.startswith(platform.name)):
+        document = HTMLTree.parse(markup).document
+        for node in document.query_selector_all(platform.comment.body).values():
+            assert not platform.noise or node.closest(platform.noise) is None
+
+
+TIEBA = '<h3 class="core_title_txt">Clear water</h3>' + "".join(
+    f"""<div class="l_post"><ul><li class="d_name"><a class="p_author_name">{name}</a></li></ul><div class="d_post_content">{text}</div><ul><li
+    class="lzl_single_post"><div class="lzl_cnt"><a class="at">eve</a>:&nbsp;<span class="lzl_content_main">{REMARK}</span><div class="lzl_content_reply">
+    <span class="lzl_time">2023-5-3 10:00</span></div></div></li></ul></div>"""
+    for name, text in (("ann", FIRST), ("bob", SECOND))
+)
+
+
+@pytest.mark.parametrize("markup", [TIEBA, STACKEXCHANGE, QUESTION2ANSWER, ASKBOT, OF_2025])
+def test_comments_come_out_as_they_are_written(markup):
+    page = f"<!DOCTYPE html><html><head><title>Clear water</title></head><body>{markup}</body></html>"
+    found = extract_html(page.encode())
+    (remark,) = found["posts"][0]["comments"]
+    assert (remark["author"], remark["date"][:4], remark["text"]) == ("eve", "2023", REMARK)
+    assert [post["text"] for post in found["posts"]][:2] == [FIRST, SECOND]
+
+
+def test_titles_with_code_or_a_formula():
+    """In the place of each stands a word; the page's own title says what it is."""
+    markup = PAGES["drupal"].replace("Clear water", "Clear Qzxc0z with Qzxm1z in it")
+    found = thread(markup, "<title>Clear `water(x)` with x &gt; 1 in it - Fish board</title>")
+    assert found.title == "Clear Qzxc0z with Qzxm1z in it"
+
+
+def test_values_of_any_kind_in_json_ld():
+    deep = "[" * 600 + "1" + "]" * 600
+    entry = f'{{"@type": "DiscussionForumPosting", "text": "{FIRST}", "author": {deep}, "upvoteCount": {deep}, "dateCreated": {deep}, "comment": [{{"text": "{SECOND}"}}]}}'
+    found = thread(f'<script type="application/ld+json">{entry}</script>')
+    assert posts_of(found) == [(None, None, FIRST), (None, None, SECOND)] and found.posts[0].score is None
+
+
+def test_replies_within_replies_take_time_by_their_number():
+    """Measured: 800 of them, each in the one before, take 0.08 s; looked into one by one they took 3.3 s."""
+    reply = """<div class="thing comment"><div class="entry"><p class="tagline"><a class="author">uN0</a> <span class="score">N0 points</span> <time
+    datetime="2023-05-03T01:00:00Z">x</time></p><div class="usertext-body"><div class="md"><p>What N0 said</p></div></div></div><div class="child">"""
+    began = time.process_time()
+    found = thread(
+        "".join(reply.replace("N0", str(number)) for number in range(800)), attributes='class="comments-page"'
+    )
+    assert time.process_time() - began < 1
+    assert [(p.author, p.score, words(p.body)) for p in found.posts] == [
+        (f"u{n}", n, f"What {n} said") for n in range(800)
+    ]
 
 
 XENFORO_POST = '<article class="message" data-author="{}"><article class="message-body"><div class="bbWrapper">{}</div></article></article>'
