@@ -8,12 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 pytest_plugins = ["tests.vllm_server", "tests.finished_run", "tests.dask_workers"]
 
 # Before torch is imported, and for all processes that tests start: the models are too small to gain from threads,
 # which spin while they wait (a short training takes ten times the processor time with two of them).
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# The same examples in every run, so that a change is judged by what it changed; to look for new failures:
+# HYPOTHESIS_PROFILE=search pytest -n 2 -k "…"
+settings.register_profile("same", derandomize=True)
+settings.register_profile("search", derandomize=False, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 ROOT = Path(__file__).parents[1]
 MADE_ONCE = ("tiny_llama", "vllm_server", "finished_recipe", "finished_run")  # these fixtures take minutes

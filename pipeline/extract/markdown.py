@@ -54,8 +54,8 @@ INLINE = re.compile(
     re.VERBOSE,
 )
 MAYBE_INLINE = re.compile(r"[\\<&*`]|~~|\]|(?<!\w)_|_(?!\w)")
-LINE_START = re.compile(  # what makes a line a heading, quote, item, rule, fence, underlined heading or row
-    r"(?P<at>\#{1,6}(?=\s|$)|>|[-+*](?=\s|$)|[=-]+(?=\s*$)|[*_-](?=[\s*_-]+$)|~{3,}|`{3,}|\|(?=.*\|))"
+LINE_START = re.compile(  # a heading, quote, item, rule, fence, underlined heading, a table's row or the one below its header
+    r"(?P<at>\#{1,6}(?=\s|$)|>|[-+*](?=\s|$)|[=-]+(?=\s*$)|[*_-](?=[\s*_-]+$)|~{3,}|`{3,}|\|(?=.*\|)|[-:|](?=[-:|\s]+$))"
     r"|(?P<number>\d{1,9})(?P<dot>[.)])(?=\s|$)"
 )
 
@@ -369,7 +369,7 @@ def escaped(text: str) -> str:
 
 def _line_start(line: str) -> str:
     """A line that begins like a heading, list, quote, fence or rule, escaped."""
-    if line and (line[0] in "#>-+*_=~`|" or line[0].isdigit()) and (found := LINE_START.match(line)):
+    if line and (line[0] in "#>-+*_=~`|:" or line[0].isdigit()) and (found := LINE_START.match(line)):
         if found["number"]:
             return f"{found['number']}\\{line[len(found['number']) :]}"
         return "\\" + line

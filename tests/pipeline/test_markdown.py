@@ -152,10 +152,11 @@ def test_what_only_looks_like_markup_is_text():
         "# no heading", "1. no item", "- no item", "+ no", "> no quote", "```", "~~~ x", "---", "===", "*no* **emphasis**",
         "_no_ __emphasis__", "`no code`", "<b>no tag</b>", "<!-- no comment -->", "&lt; no entity; &#60;", "[no](link)", "[no]: link",
         r"C:\*\_path", "a_1 < a_2", "snake_case_name", "2 * 3 * 4", "a*b*c", "|a|b|", "x\\", "<https://e.org>", "a<b and c>d",
-        "***", "* * *", "= 5", "-", "1)", "1) a",
+        "***", "* * *", "= 5", "-", "1)", "1) a", "1|<br>-|", "a|b<br>:-|-:", "a|<br>:-",
     ):  # fmt: skip
-        back = READER.render(markdown_of(f"<p>{entities.escape(text)}</p>"))
-        assert entities.unescape(back).strip() == f"<p>{text}</p>", text
+        html = "<br>".join(entities.escape(line) for line in text.split("<br>"))
+        back = READER.render(markdown_of(f"<p>{html}</p>"))
+        assert entities.unescape(back).strip() == f"<p>{text}</p>".replace("<br>", "\n"), text
 
 
 @settings(max_examples=400, deadline=None)
