@@ -126,7 +126,8 @@ class _Worker:
         if job.shard is not None:
             table = dataset.read_joined(job.inputs, job.shard, job.selected_by)
         routed = _read_routed(job.routed) if job.routed is not None else None
-        value = getattr(self.stage, job.round or "")(stage.Unit(job.index, table, routed))
+        also = {name: _read_routed(files) for name, files in job.also.items()}
+        value = getattr(self.stage, job.round or "")(stage.Unit(job.index, table, routed, also))
         received = routed.num_rows if routed is not None else 0
         return (
             value,

@@ -122,15 +122,25 @@ def outdated(datasets: dict[str, Dataset]) -> set[str]:
         old |= found
 
 
-def encode(table: pa.Table, row_groups: Iterable[pa.Table] | None = None) -> bytes:
-    """The Parquet bytes of a table: the same bytes for the same rows and library versions.
-
-    `row_groups`, if given, are written one row group each (the shuffle's partitions).
-    """
+def encode(table: pa.Table) -> bytes:
+    """The Parquet bytes of a table: the same bytes for the same rows and library versions."""
     sink = io.BytesIO()
     with pq.ParquetWriter(sink, table.schema, **COMPRESSION) as writer:
-        for group in row_groups if row_groups is not None else [table]:
-            writer.write_table(group.combine_chunks(), row_group_size=max(1, group.num_rows))
+        writer.write_table(table.combine_chunks(), row_group_size=max(1, table.num_rows))
+    return sink.getvalue()
+
+
+def encode_passing(schema: pa.Schema, row_groups: Iterable[pa.Table]) -> bytes:
+    """The same for rows on their way from one round to the next, one row group a partition: quick to write, not small.
+
+    Most of them are hashes, which no compression makes smaller.
+    """
+    sink = io.BytesIO()
+    with pq.ParquetWriter(
+        sink, schema, compression="lz4", use_dictionary=False, write_statistics=False
+    ) as writer:
+        for group in row_groups:
+            writer.write_table(group, row_group_size=max(1, group.num_rows))
     return sink.getvalue()
 
 

@@ -61,6 +61,7 @@ class Job:
     routed: list[tuple[str, int]] | None = (
         None  # (file, row group) of the previous round's rows for this unit
     )
+    also: dict[str, list[tuple[str, int]]] = field(default_factory=dict)  # the same of other rounds
 
 
 @dataclass

@@ -18,7 +18,7 @@ from pipeline import dataset, storage
 from pipeline.dataset import DATASET_VERSION, Dataset, Shard
 from pipeline.errors import RequestError, RunError
 from pipeline.isolation import Job
-from pipeline.stage import ShuffleStage, Stage
+from pipeline.stage import Round, ShuffleStage, Stage
 from pipeline.tasks import Record
 
 
@@ -95,11 +95,16 @@ class InputShard:
             for d in self.source.all()
         }
 
-    def of_job(self, reads: list[str] | None) -> dict[str, Any]:
-        """The fields of a `Job` that say what to read."""
+    def of_job(self, reads: list[str] | None, of_round: tuple[str, ...] | None = None) -> dict[str, Any]:
+        """The fields of a `Job` that say what to read. `of_round`: all columns that a round needs, wherever they are."""
         first, *beside = self._joined()
+        inputs: list[tuple[str, list[str] | None]] = [(first.path, reads), *((d.path, None) for d in beside)]
+        if of_round is not None:
+            wanted = [(d, [c for c in d.manifest["schema"] if c in of_round]) for d in (first, *beside)]
+            inputs = [(d.path, ["id", *(c for c in columns if c != "id")]) for d, columns in wanted]
+            inputs = [inputs[0], *(one for one in inputs[1:] if len(one[1] or ()) > 1)]
         return {
-            "inputs": [(first.path, reads), *((d.path, None) for d in beside)],
+            "inputs": inputs,
             "shard": self.shard,
             "selected_by": self._selected_by(),
         }
@@ -137,7 +142,9 @@ class Plan:
         parts = [self.stage_key, what, name, reads]
         return storage.sha256(json.dumps(parts, sort_keys=True).encode())
 
-    def job(self, shard: InputShard | None, **round_: Any) -> Job:
+    def job(
+        self, shard: InputShard | None, reads_in_round: tuple[str, ...] | None = None, **round_: Any
+    ) -> Job:
         cls = type(self.stage)
         reads = ["id", *(c for c in cls.reads if c != "id")] if cls.reads is not None else None
         return Job(
@@ -145,7 +152,7 @@ class Plan:
             stage_key=self.stage_key,
             config=self.stage.config.model_dump(),
             folder=self.folder,
-            **(shard.of_job(reads) if shard else {"inputs": [], "shard": None}),
+            **(shard.of_job(reads, reads_in_round) if shard else {"inputs": [], "shard": None}),
             working_directory=str(Path.cwd()),
             **round_,
         )
@@ -235,7 +242,10 @@ def _identity(stage: Stage, summary: Summary, records: list[Record]) -> dict[str
 
 def _rows_end_in_partitions(stage: Stage) -> bool:
     """Whether the rows that come out are others than those that went in."""
-    return isinstance(stage, ShuffleStage) and stage.rounds[-1].over != "shards"
+    if not isinstance(stage, ShuffleStage):
+        return False
+    last = stage.rounds[-1]
+    return not isinstance(last, Round) or last.over != "shards"
 
 
 def summarise(stage: Stage, plan: Plan, records: list[Record], ran: int, started: float) -> Summary:

@@ -35,7 +35,7 @@ from pipeline.isolation import Limits, stop_children
 from pipeline.ledger import run_ledger
 from pipeline.plan import Input, Plan, Summary, manifest_of, summarise
 from pipeline.progress import StageProgress
-from pipeline.stage import ExpandStage, LedgerStage, MapStage, ShuffleStage, Stage
+from pipeline.stage import ExpandStage, LedgerStage, MapStage, Round, ShuffleStage, Stage
 from pipeline.tasks import Record, Task
 
 
@@ -202,17 +202,22 @@ class Runner:
 
     def _shuffle(self, stage: Stage, plan: Plan, progress: StageProgress) -> tuple[list[Record], int]:
         assert isinstance(stage, ShuffleStage)
-        progress.total = plan.rows * sum(step.over == "shards" for step in stage.rounds)
+        stage.rows = plan.rows
+        progress.total = plan.rows * sum(
+            isinstance(step, Round) and step.over == "shards" for step in stage.rounds
+        )
         shards = plan.shards
         previous: list[Record] = []
+        last: dict[str, list[Record]] = {}  # of every round, when it last ran
         records: list[Record] = []
         ran = 0
-        for number, step in enumerate(stage.rounds):
+        for number, step in enumerate(_steps(stage, last)):
             partitions = {"shards": len(shards), "all": 1, None: 0}.get(step.to, step.to)  # type: ignore[arg-type]
             units = {"shards": len(shards), "all": 1}.get(step.over) or len(
                 previous[0].groups if previous else []
             )
-            sent = storage.sha256(json.dumps([r.beside for r in previous]).encode())
+            read = [*previous, *(record for name in step.also for record in last[name])]
+            sent = storage.sha256(json.dumps([r.beside for r in read]).encode())
             todo = []
             for index in range(units if shards else 0):
                 shard = shards[index] if step.over == "shards" else None
@@ -223,12 +228,15 @@ class Runner:
                 todo.append(
                     Task(
                         name=name,
-                        key=plan.key(f"{number}-{step.name}-{partitions}-{sent}", shard or index),
+                        # With the index, which shards may send along; it changes when other shards come or go.
+                        key=plan.key(f"{number}-{step.name}-{index}-{partitions}-{sent}", shard or index),
                         job=plan.job(
                             shard,
+                            step.reads,
                             round=step.name,
                             index=index,
                             routed=_routed(plan.output, previous, index) if previous else None,
+                            also={name: _routed(plan.output, last[name], index) for name in step.also},
                         ),
                         output=plan.output,
                         limits=self._limits(stage),
@@ -244,7 +252,7 @@ class Runner:
                 raise RunError(
                     f"{stage.name}.{step.name} received {received} of the {rows_sent} rows that were sent to it"
                 )
-            previous = done
+            previous = last[step.name] = done
             records, ran = [*records, *previous], ran + ran_now
         return records, ran
 
@@ -367,6 +375,21 @@ class Runner:
         storage.write_json(
             storage.join(plan.output, "manifest.json"), manifest_of(stage, plan, records, summary)
         )
+
+
+def _steps(stage: ShuffleStage, last: dict[str, list[Record]]) -> Iterator[Round]:
+    """The rounds one after the other. `last`: the records of each, filled in while they are run."""
+    for step in stage.rounds:
+        if isinstance(step, Round):
+            yield step
+            continue
+        for _ in range(step.most):
+            yield from step.rounds
+            if not any(record.again for one in step.rounds for record in last[one.name]):
+                break
+        else:
+            names = ", ".join(one.name for one in step.rounds)
+            raise RunError(f"stage {stage.name}: the rounds {names} have not ended after {step.most} times")
 
 
 def _outdated(folder: str) -> RequestError:

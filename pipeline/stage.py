@@ -195,6 +195,16 @@ class Round:
     name: str
     over: Literal["shards", "partitions", "all"]
     to: int | Literal["shards", "all"] | None
+    also: tuple[str, ...] = ()  # earlier rounds that send their rows to this one as well, to as many units
+    reads: tuple[str, ...] | None = None  # over shards: the columns it needs; None: those of the stage
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """Rounds over partitions that are run again and again while any of their units asks for it (`Sent.again`)."""
+
+    rounds: tuple[Round, ...]
+    most: int = 100  # times; more is a defect
 
 
 @dataclass
@@ -204,6 +214,15 @@ class Unit:
     index: int  # of the shard or partition
     table: pa.Table | None  # the joined input shard, for rounds over shards
     routed: pa.Table | None  # rows the previous round sent here, in a fixed order; None in the first round
+    also: dict[str, pa.Table] = field(default_factory=dict)  # the same of the rounds in `Round.also`
+
+
+@dataclass
+class Sent:
+    """What a round returns in place of a table when it is one to be repeated."""
+
+    rows: pa.Table
+    again: bool
 
 
 class ShuffleStage(Stage):
@@ -215,7 +234,8 @@ class ShuffleStage(Stage):
 
     shape = "shuffle"
     aligned: ClassVar[bool] = True
-    rounds: tuple[Round, ...]
+    rows: int = 0  # of the whole input; the runner says it before it looks at `rounds`
+    rounds: tuple[Round | Repeat, ...]
 
     def shard_name(self, index: int) -> str:
         """Name of the shard that the last round's unit writes, if that round is over partitions."""

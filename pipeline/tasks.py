@@ -17,7 +17,7 @@ from pipeline import dataset, storage
 from pipeline.documents import REASON_SCHEMA, printable
 from pipeline.errors import RunError
 from pipeline.isolation import Job, Limits, Result, child_of_this_worker
-from pipeline.stage import Outcome, Reason
+from pipeline.stage import Outcome, Reason, Sent
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class Record:
     )  # of a round's rows: row group of each partition, -1 = none
     rows_out: int = 0  # of a shuffle round: sent to the next one
     rows_received: int = 0  # … and sent here by the one before
+    again: bool = False  # of a round to be repeated: it is not finished yet
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     logs: list[dict[str, str]] = field(default_factory=list)
@@ -91,6 +92,8 @@ def run_task(task: Task) -> Record:
         _write_outcome(task, record, result, _assemble(result, task))
     else:
         result = child.run_round(task.job, task.limits)
+        if isinstance(result.value, Sent):
+            record.again, result.value = result.value.again, result.value.rows
         if task.partitions == 0 and not isinstance(
             result.value, Outcome
         ):  # the last round's rows are a shard
@@ -233,9 +236,8 @@ def _write_rows(task: Task, record: Record, rows: pa.Table) -> None:
         record.groups[index] = len(groups)
         groups.append(ordered.slice(start, count).drop_columns(["partition"]))
         start += count
-    data = dataset.encode(
-        rows.schema.remove(rows.schema.get_field_index("partition")).empty_table(), groups or None
-    )
+    schema = rows.schema.remove(rows.schema.get_field_index("partition"))
+    data = dataset.encode_passing(schema, groups)
     name = f"_rounds/{task.name}"
     storage.write_bytes(storage.join(task.output, f"{name}.parquet"), data)
     record.beside[name] = storage.sha256(data)

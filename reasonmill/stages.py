@@ -19,6 +19,10 @@ STAGES = {  # name: (class, what it does in a line)
         "filters.signals.Signals",
         "count words, lines, formulas, code, inference words and the like",
     ),
+    "signatures": (
+        "pipeline.dedup.signatures.Signatures",
+        "hash the words of every document, so that near-duplicates meet",
+    ),
     "dedup": ("pipeline.dedup.near.Dedup", "find near-duplicates, verify each, choose the copy to keep"),
     "decontaminate": ("filters.decontaminate.Decontaminate", "find benchmark problems in documents"),
     "policy": ("filters.policy.Policy", "keep, drop, weigh and group documents by SQL over all of the above"),

@@ -62,6 +62,7 @@ def recipe(folder: Path, server: Server) -> dict:
             "extract": None,
             "language": None,
             "signals": None,
+            "signatures": None,
             "dedup": {"threshold": 0.8},
             "decontaminate": {"benchmarks": [str(folder / "corpus" / "benchmark.jsonl")]},
             "policy": {"file": str(ROOT / "recipes" / "demo-policy.yaml")},

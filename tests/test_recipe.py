@@ -19,6 +19,7 @@ stages:
   read:
   extract:
     min_characters: 20
+  signatures: {bands: 20}
   dedup: {threshold: 0.7}
 """
 
@@ -32,9 +33,10 @@ def write(tmp_path, text):
 def test_defaults_are_filled_in_and_fields_can_be_set(tmp_path):
     recipe = load_recipe(write(tmp_path, GOOD), {"stages.dedup.threshold": 0.9, "run.workers": 3})
     plan = recipe.resolved()
-    assert list(plan["stages"]) == ["read", "extract", "dedup"]
+    assert list(plan["stages"]) == ["read", "extract", "signatures", "dedup"]
     assert plan["stages"]["dedup"]["threshold"] == 0.9
-    assert plan["stages"]["dedup"]["bands"] == 16
+    assert plan["stages"]["dedup"]["bucket_cap"] == 64
+    assert plan["stages"]["signatures"] == {"bands": 20, "rows": 7, "ngram": 5}
     assert plan["stages"]["extract"]["min_characters"] == 20
     assert recipe.running.options().workers == 3
 
@@ -45,14 +47,14 @@ def test_defaults_are_filled_in_and_fields_can_be_set(tmp_path):
         (
             "threshold",
             "treshold",
-            "recipe.yaml:9: stages.dedup.treshold: unknown field; did you mean 'threshold'?",
+            "recipe.yaml:10: stages.dedup.treshold: unknown field; did you mean 'threshold'?",
         ),
         (
             "0.7",
             "1.7",
-            "recipe.yaml:9: stages.dedup.threshold = 1.7: Input should be less than or equal to 1",
+            "recipe.yaml:10: stages.dedup.threshold = 1.7: Input should be less than or equal to 1",
         ),
-        ("0.7", "many", "recipe.yaml:9: stages.dedup.threshold = 'many': Input should be a valid number"),
+        ("0.7", "many", "recipe.yaml:10: stages.dedup.threshold = 'many': Input should be a valid number"),
         ("  extract:", "  extrakt:", "recipe.yaml:7: stages.extrakt: there is no stage 'extrakt'"),
         ("output: runs/small\n", "", "output: this field is needed"),
         (
@@ -78,11 +80,11 @@ def test_defaults_are_filled_in_and_fields_can_be_set(tmp_path):
             "  documents: {class: filters.signals.Signals}\n  dedup:",
             "the folder 'documents' belongs to another stage",
         ),
-        ("  dedup:", "  extract:", "recipe.yaml:9: stages.extract stands twice, first in line 7"),
+        ("  dedup:", "  extract:", "recipe.yaml:10: stages.extract stands twice, first in line 7"),
         (
             "  extract:\n    min_characters: 20\n",
             "",
-            "stages.dedup: it reads documents; put extract before it",
+            "stages.signatures: it reads documents; put extract before it",
         ),
         (
             "  dedup:",

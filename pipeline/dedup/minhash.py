@@ -88,11 +88,22 @@ def signatures(
     The share of equal entries of two rows estimates the Jaccard similarity of their n-gram sets with standard
     error ``sqrt(J (1 - J) / permutations)``.
     """
+    return signed(texts, permutations, n, seed)[0]
+
+
+def signed(
+    texts: pa.Array | pa.ChunkedArray, permutations: int = 112, n: int = 5, seed: int = SEED
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`signatures`, how many words each text has (int32), and a hash of its words in their order (uint64).
+
+    Texts of equal words have equal sets of n-grams: they need no comparison.
+    """
     multipliers, addends = _permutations(permutations, seed)
-    parts = [np.empty((0, permutations), np.uint32)]
+    parts = [(np.empty((0, permutations), np.uint32), np.empty(0, np.int32), np.empty(0, np.uint64))]
     for data, starts, stops in _documents(texts):
         parts.append(_signatures(data, starts, stops, _characters(), n, multipliers, addends))
-    return np.concatenate(parts)
+    lowest, words, sequence = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return lowest, words, sequence
 
 
 def band_keys(signatures: np.ndarray, bands: int = 16, rows: int = 7) -> np.ndarray:
@@ -104,10 +115,10 @@ def band_keys(signatures: np.ndarray, bands: int = 16, rows: int = 7) -> np.ndar
         raise RequestError(
             f"{bands} bands of {rows} rows need {bands * rows} hashes; the signatures have {signatures.shape[1]}"
         )
-    keys = np.broadcast_to(_mix(np.arange(1, bands + 1, dtype=np.uint64)), (len(signatures), bands)).copy()
+    keys = np.broadcast_to(mix(np.arange(1, bands + 1, dtype=np.uint64)), (len(signatures), bands)).copy()
     for row in range(rows):
-        keys = _mix(keys ^ signatures[:, row : bands * rows : rows].astype(np.uint64)) * GRAM_BASE
-    return _mix(keys)
+        keys = mix(keys ^ signatures[:, row : bands * rows : rows].astype(np.uint64)) * GRAM_BASE
+    return mix(keys)
 
 
 def exact_jaccard(
@@ -250,21 +261,21 @@ def _role(character: str) -> int:
 def _permutations(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Odd multipliers and addends of ``x → a x + b mod 2³²``, from the splitmix64 sequence of `seed`."""
     steps = np.arange(1, 2 * count + 1, dtype=np.uint64) * GRAM_BASE + np.uint64(seed)
-    random = (_mix(steps) >> np.uint64(32)).astype(np.uint32)
+    random = (mix(steps) >> np.uint64(32)).astype(np.uint32)
     return random[:count] | np.uint32(1), random[count:]
 
 
 # Kernels
 
 
-def _mix(x: Any) -> Any:
+def mix(x: Any) -> Any:
     """The finaliser of splitmix64: every input bit reaches every output bit. Of a number or an array, uint64."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
 
 
-_mixed = numba.njit(_mix, cache=True, nogil=True)
+_mixed = numba.njit(mix, cache=True, nogil=True)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -295,7 +306,9 @@ def _entry_of(code, characters):
 
 @numba.njit(cache=True, nogil=True)
 def _grams(data, start, stop, tables, n, ring, out):
-    """Write the hash of every n-gram of one text to `out`, repeats included; return how many.
+    """Write the hash of every n-gram of one text to `out`, repeats included.
+
+    Returns how many these are, how many words the text has, and a hash of the words in their order.
 
     `ring` holds the last n words. An n-gram is a polynomial over its words' hashes, so that a step to the next one
     takes two multiplications whatever n is.
@@ -306,6 +319,7 @@ def _grams(data, start, stop, tables, n, ring, out):
     for _ in range(n):
         oldest *= GRAM_BASE
     polynomial, word, state = np.uint64(0), FNV_OFFSET, np.int64(SEPARATOR)
+    sequence = np.uint64(0)
     words, written, slot, at = 0, 0, 0, start
     expansion, expansion_stop = np.int64(0), np.int64(0)
     while True:
@@ -334,6 +348,7 @@ def _grams(data, start, stop, tables, n, ring, out):
             word = _mixed(word)
             polynomial = polynomial * GRAM_BASE + word - oldest * ring[slot]
             ring[slot] = word
+            sequence = sequence * GRAM_BASE + word
             slot = slot + 1 if slot + 1 < n else 0
             words += 1
             if words >= n:
@@ -344,7 +359,7 @@ def _grams(data, start, stop, tables, n, ring, out):
     if 0 < words < n:
         out[0] = _mixed(polynomial)
         written = 1
-    return written
+    return written, words, _mixed(sequence + np.uint64(words))
 
 
 @numba.njit(cache=True, nogil=True)
@@ -361,12 +376,13 @@ def _shingle_sets(data, starts, stops, tables, n):
     """Sorted unique n-gram hashes of every text, one after the other, and how many each has."""
     grams = np.empty(_most_words(starts, stops), np.uint64)
     ring = np.empty(n, np.uint64)
+    spare, places = np.empty(len(grams), np.uint64), np.empty(2 * len(grams) + 2, np.int64)
     values = np.empty(1024, np.uint64)
     counts = np.zeros(len(starts), np.int64)
     used = 0
     for i in range(len(starts)):
-        found = _grams(data, starts[i], stops[i], tables, n, ring, grams)
-        grams[:found].sort()
+        found, _, _ = _grams(data, starts[i], stops[i], tables, n, ring, grams)
+        _sort_hashes(grams[:found], spare, places)
         if used + found > len(values):
             larger = np.empty(max(2 * len(values), used + found), np.uint64)
             larger[:used] = values[:used]
@@ -381,14 +397,42 @@ def _shingle_sets(data, starts, stops, tables, n):
 
 
 @numba.njit(cache=True, nogil=True)
+def _sort_hashes(hashes, spare, places):
+    """Ascending, in place, in linear time: hashes are spread evenly, so each is nearly where its high bits say."""
+    count, bits = len(hashes), 1
+    while (1 << bits) < count:
+        bits += 1
+    shift = np.uint64(64 - bits)
+    places[: (1 << bits) + 1] = 0
+    for i in range(count):
+        places[np.int64(hashes[i] >> shift) + 1] += 1
+    for i in range(1, (1 << bits) + 1):
+        places[i] += places[i - 1]
+    for i in range(count):
+        place = np.int64(hashes[i] >> shift)
+        spare[places[place]] = hashes[i]
+        places[place] += 1
+    for i in range(count):
+        value, j = spare[i], i
+        while j > 0 and hashes[j - 1] > value:
+            hashes[j] = hashes[j - 1]
+            j -= 1
+        hashes[j] = value
+
+
+@numba.njit(cache=True, nogil=True)
 def _signatures(data, starts, stops, tables, n, multipliers, addends):
-    """Smallest value of every permutation over each text's n-grams. Repeats change nothing, so nothing is sorted."""
+    """Smallest value of every permutation over each text's n-grams. Repeats change nothing, so nothing is sorted.
+
+    Beside it each text's number of words, and the hash of them in their order.
+    """
     grams = np.empty(_most_words(starts, stops), np.uint64)
     ring = np.empty(n, np.uint64)
     block = np.empty(BLOCK, np.uint32)
     lowest = np.full((len(starts), len(multipliers)), np.uint32(0xFFFFFFFF), np.uint32)
+    words, sequence = np.empty(len(starts), np.int32), np.empty(len(starts), np.uint64)
     for i in range(len(starts)):
-        found = _grams(data, starts[i], stops[i], tables, n, ring, grams)
+        found, words[i], sequence[i] = _grams(data, starts[i], stops[i], tables, n, ring, grams)
         for begin in range(0, found, BLOCK):
             size = min(BLOCK, found - begin)
             for j in range(size):
@@ -398,7 +442,7 @@ def _signatures(data, starts, stops, tables, n, multipliers, addends):
                 for j in range(size):
                     low = min(low, np.uint32(a * block[j] + b))
                 lowest[i, p] = low
-    return lowest
+    return lowest, words, sequence
 
 
 @numba.njit(cache=True, nogil=True)

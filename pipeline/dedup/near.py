@@ -5,59 +5,75 @@ Documents whose word n-gram sets have Jaccard similarity ≥ `threshold` are lin
 that happened to come. Nothing is removed here: the stage writes columns, and the policy reads them.
 
 Every result is a function of the set of documents alone, whatever the shards, their order or the number of workers:
-documents go by their id, and ties go to the smallest id.
+what is chosen among several goes by their ids.
 
 Candidates are all pairs within a band's bucket, except that
 
-* documents of equal signature are one: each is compared with the smallest id among them, and that one alone with
-  the rest of the bucket;
-* of a bucket with more than `bucket_cap` different signatures each is compared with the smallest id only.
+* documents of equal words are one: the one of them that stands for all is compared with the rest of the bucket;
+* of a bucket with more than `bucket_cap` different texts each is compared with one of them only.
+
+The rounds, each over shards or over partitions of about `documents_per_partition` documents:
+
+    bands     shards → the bucket's partition            17 short rows a document
+    pairs     → both documents' shards                   twins and candidate pairs
+    sets      shards → the pair's partition              n-gram sets of candidates: the only time that text is read
+    verify    → both documents' partitions               links, with their exact similarity
+    large, small  …and again until every cluster is a star around its smallest member
+    gather    → the cluster's partition                  its members and links
+    choose    → the members' shards                      the one that is kept, and why
+    align     shards                                     a row for every document
+
+Memory is that of one partition. What can make a partition larger than the others is a cluster: about 200 bytes for
+each of its different texts, 8 for each copy. (The sums of files are: shards × partitions; with hundreds of thousands
+of shards of 2,000 documents larger shards are better.)
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import duckdb
-import numba
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
 from pipeline.dedup import minhash
+from pipeline.dedup.graph import bucket_pairs, distinct, large_star, small_star
 from pipeline.errors import RequestError, RunError
-from pipeline.stage import Outcome, Round, ShuffleStage, StageConfig, Unit
+from pipeline.stage import Outcome, Repeat, Round, Sent, ShuffleStage, StageConfig, Unit
+
+# What is kept unless the request says otherwise, as far as the columns are there.
+KEEP: list[tuple[str, Literal["highest", "lowest"]]] = [
+    ("quality", "highest"),
+    ("extraction.fidelity", "highest"),
+    ("minhash_words", "highest"),
+    ("epoch(origin.crawl_date)", "lowest"),
+]
+ID_BAND = -1  # of the rows in which documents of equal id meet
+TWIN, PAIR, SAME_ID = range(3)  # what two documents may be to each other before they are compared
+# A document that stands for those of equal words in one shard: `documents`, of them the best two and the smallest id.
+MEMBER = ["stands", "documents", "best", "best_id", "best_keep", "second_keep", "smallest_id"]
+LINK = ["node", "other", "jaccard"]
 
 
 class DedupConfig(StageConfig):
     threshold: Annotated[float, Field(gt=0, le=1)] = Field(
         0.8, description="Jaccard similarity of word n-gram sets from which two documents are duplicates"
     )
-    bands: Annotated[int, Field(ge=1, le=1024)] = Field(16, description="bands of the MinHash signature")
-    rows: Annotated[int, Field(ge=1, le=1024)] = Field(
-        7,
-        description="hashes per band; 16 × 7 proposes 97.7 % of the pairs of similarity 0.8 and 37 % at 0.6",
-    )
-    ngram: Annotated[int, Field(ge=1, le=64)] = Field(
-        5, description="words (or Chinese characters) per n-gram"
-    )
-    keep: list[tuple[str, Literal["highest", "lowest"]]] = Field(
-        [
-            ("extraction.fidelity", "highest"),
-            ("length(text)", "highest"),
-            ("epoch(origin.crawl_date)", "lowest"),
-        ],
+    keep: list[tuple[str, Literal["highest", "lowest"]]] | None = Field(
+        None,
         description="which document of a cluster is kept: SQL expressions over the documents' columns that give "
-        "numbers, the first that differs decides, null is worst; after the last one the smallest id",
+        "numbers, the first that differs decides, null is worst; after the last one the smallest id. Default, as far "
+        f"as the columns are there: {', '.join(f'{which} {expression}' for expression, which in KEEP)}",
     )
-    partitions: Annotated[int, Field(ge=1)] = Field(
-        16,
-        description="parts the corpus is compared in; about bands × 80 bytes × documents ÷ partitions of memory",
+    documents_per_partition: Annotated[int, Field(ge=1)] = Field(
+        50_000, description="how many documents' rows a worker holds at a time, about 1.5 kB each"
     )
     bucket_cap: Annotated[int, Field(ge=2)] = Field(
-        64, description="different signatures in a bucket up to which all pairs are compared, else a star"
+        64, description="different texts in a bucket up to which all pairs are compared, else a star"
     )
 
 
@@ -71,8 +87,8 @@ class Dedup(ShuffleStage):
     name = "dedup"
     output = "dedup"
     input = ("documents",)
-    columns = ("signals",)
-    reads = ("id", "text", "origin", "extraction")
+    columns = ("signatures", "signals", "scores")
+    uses = ("signatures",)
     libraries = ("numba", "duckdb")
     schema = pa.schema(
         [
@@ -86,190 +102,340 @@ class Dedup(ShuffleStage):
     )
     Config: ClassVar[type[StageConfig]] = DedupConfig
 
-    def __init__(self, config: StageConfig | None = None) -> None:
-        super().__init__(config)
-        self.rounds = (
-            Round("bands", "shards", self.config.partitions),
+    @property
+    def rounds(self) -> tuple[Round | Repeat, ...]:  # type: ignore[override]
+        parts = -(-max(1, self.rows) // self.config.documents_per_partition)
+        of_keep = [name for expression, _ in self._rules for name in re.findall(r"\w+", expression)]
+        return (
+            Round(
+                "bands",
+                "shards",
+                parts,
+                reads=("id", "minhash_words", "minhash_text", "minhash_bands", *of_keep),
+            ),
             Round("pairs", "partitions", "shards"),
-            Round("sets", "shards", self.config.partitions),
-            Round("verify", "partitions", "all"),
-            Round("components", "all", "shards"),
-            Round("align", "shards", None),
+            Round("sets", "shards", parts, reads=("id", "text", "minhash_words", *of_keep)),
+            Round("verify", "partitions", parts),
+            Repeat((Round("large", "partitions", parts), Round("small", "partitions", parts))),
+            Round("gather", "partitions", parts, also=("verify",)),
+            Round("choose", "partitions", "shards"),
+            Round("align", "shards", None, reads=("id",)),
         )
 
     def files(self) -> dict[str, str]:
         """Not files, but the result hangs on them as on a file: our hashes and Python's tables of Unicode."""
         return {"minhash algorithm": str(minhash.ALGORITHM), "unicode": unicodedata.unidata_version}
 
+    def prepare(self) -> None:
+        store = self.used("signatures")
+        self.open_store(store.manifest["files"], store.manifest["config"])
+
+    def open_store(self, files: dict[str, str], config: dict[str, Any]) -> None:
+        """What the signatures were made with. Raises `RequestError` when they are not ours."""
+        if files != self.files():
+            raise RequestError(
+                f"dedup: the signatures were made with {files}, this is {self.files()}: run `reasonmill signatures` again"
+            )
+        self.ngram = config["ngram"]
+        self.keeps_by_text = any(re.search(r"\btext\b", rule) for rule, _ in self._rules)
+        self.database = duckdb.connect(config={"threads": 1})
+
+    # ---- candidates ----
+
     def bands(self, unit: Unit) -> pa.Table:
         """Of every document, its signature's bands; rows of equal `key` meet in one partition, a bucket."""
-        table, config = _documents(unit), self.config
-        self._keep(table.slice(0, 1))  # a wrong expression is refused now, not hours later
-        signatures = minhash.signatures(table["text"], config.bands * config.rows, config.ngram)
-        rows = np.flatnonzero((signatures != 0xFFFFFFFF).any(axis=1))  # those with words
-        keys = minhash.band_keys(signatures[rows], config.bands, config.rows)
-        whole = minhash.band_keys(signatures[rows], 1, config.bands * config.rows)
+        table = _documents(unit)
+        if "minhash_bands" not in table.column_names:
+            raise RequestError(
+                "dedup: the signatures are not those of these documents: run `reasonmill signatures` again"
+            )
+        if not unit.index:
+            self._keep(table.slice(0, 1))  # a wrong expression is refused now, not hours later
+        bands = table["minhash_bands"].combine_chunks()
+        count = bands.type.list_size
+        rows = np.flatnonzero(bands.is_valid())  # those with words
+        keys = bands.flatten().to_numpy().reshape(len(rows), count)
+        order = minhash.string_hashes(table["id"])
+        text = table["minhash_text"].combine_chunks().fill_null(0).to_numpy()
+        document = np.int64(unit.index) << 32 | np.arange(len(table))
+        key = np.concatenate([minhash.mix(~order), keys.ravel()])
         return pa.table(
             {
-                "partition": pa.array(_partition(keys.ravel(), config.partitions)),
-                "key": pa.array(keys.ravel()),
-                "band": pa.array(np.tile(np.arange(config.bands, dtype=np.int16), len(rows))),
-                "signature": pa.array(np.repeat(whole[:, 0], config.bands)),
-                "id": _strings(table["id"]).take(pa.array(np.repeat(rows, config.bands))),
-                "shard": pa.array(np.full(keys.size, unit.index, np.int32)),
+                "partition": pa.array(self._partition(key)),
+                "key": pa.array(key),
+                "band": pa.array(
+                    np.concatenate(
+                        [
+                            np.full(len(table), ID_BAND, np.int16),
+                            np.tile(np.arange(count, dtype=np.int16), len(rows)),
+                        ]
+                    )
+                ),
+                **{
+                    name: pa.array(np.concatenate([values, np.repeat(values[rows], count)]))
+                    for name, values in (("text", text), ("order", order), ("document", document))
+                },
             }
         )
 
     def pairs(self, unit: Unit) -> pa.Table:
-        """Candidate pairs of this partition's buckets, smaller id left, each sent to the shards of both documents."""
+        """Twins and candidate pairs of this partition's buckets, each sent to the shards of both documents."""
         rows = _routed(unit)
-        ids, order_of_id, shard = _strings(rows["id"]), _dense_rank(rows["id"]), rows["shard"].to_numpy()
-        key, signature, band = (rows[name].to_numpy() for name in ("key", "signature", "band"))
-        order = np.lexsort((order_of_id, signature, key))
-        pairs = _bucket_pairs(
-            key[order], signature[order], order_of_id[order], band[order], self.config.bucket_cap
+        key, band, text, order, document = (
+            rows[name].to_numpy() for name in ("key", "band", "text", "order", "document")
         )
-        left, right = order[pairs[0]], order[pairs[1]]
-        _, once = np.unique(order_of_id[left] * len(rows) + order_of_id[right], return_index=True)
-        left, right = left[once], right[once]
-        apart = shard[left] != shard[right]
-        columns = {"partition": pa.array(np.concatenate([shard[left], shard[right[apart]]]).astype(np.int32))}
-        for side, row in (("left", left), ("right", right)):
-            columns[side] = ids.take(pa.array(np.concatenate([row, row[apart]])))
-        return pa.table(columns)
-
-    def sets(self, unit: Unit) -> pa.Table:
-        """What is needed to compare this shard's documents, each once for every partition where it is compared.
-
-        A pair is compared in the partition that its hash says; there the left document names the right one.
-        """
-        table, pairs = _documents(unit), _routed(unit)
-        code = _dense_rank(pairs["left"]) * len(pairs) + _dense_rank(pairs["right"])
-        _, once = np.unique(code, return_index=True)  # several buckets proposed the same
-        pairs = pairs.take(pa.array(once))
-        hashes = minhash.string_hashes(pairs["left"]) * np.uint64(3) + minhash.string_hashes(pairs["right"])
-        left, right = (_index(pairs[side], table["id"]) for side in ("left", "right"))
-
-        # One entry for each end of a pair that is a document of this shard, sorted by partition, then document.
-        pair = np.concatenate([np.flatnonzero(left >= 0), np.flatnonzero(right >= 0)])
-        row = np.concatenate([left[left >= 0], right[right >= 0]])
-        names_partner = np.arange(len(pair)) < np.count_nonzero(left >= 0)
-        partition = _partition(hashes, self.config.partitions)[pair]
-        order = np.lexsort((pair, row, partition))
-        pair, row, names_partner, partition = (x[order] for x in (pair, row, names_partner, partition))
-        starts = np.flatnonzero(np.diff(partition, prepend=-1) | np.diff(row, prepend=-1))
-        partners = pa.ListArray.from_arrays(
-            pa.array(np.append(0, np.cumsum(names_partner))[np.append(starts, len(pair))].astype(np.int32)),
-            _strings(pairs["right"]).take(pa.array(pair[names_partner])),
+        of_id = band == ID_BAND
+        same_id = _equal_neighbours(key[of_id], document[of_id])
+        key, band, text, order, document = (values[~of_id] for values in (key, band, text, order, document))
+        twins, pairs = bucket_pairs(key, band, text, order, document, self.config.bucket_cap)
+        left, right = np.concatenate([twins, pairs, same_id], axis=1)
+        kind = np.repeat(
+            np.array([TWIN, PAIR, SAME_ID], np.int8), [twins.shape[1], pairs.shape[1], same_id.shape[1]]
         )
-
-        needed, at = np.unique(row[starts], return_inverse=True)
-        documents, at = table.take(pa.array(needed)), pa.array(at)
-        values, offsets = minhash.shingle_hashes(documents["text"], self.config.ngram)
+        apart = left >> 32 != right >> 32
         return pa.table(
             {
-                "partition": pa.array(partition[starts]),
-                "id": _strings(documents["id"]).take(at),
-                "shard": pa.array(np.full(len(at), unit.index, np.int32)),
-                "keep": self._keep(documents).take(at),
-                "partners": partners,
-                "shingles": pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(values)).take(at),
+                "partition": pa.array((np.concatenate([left, right[apart]]) >> 32).astype(np.int32)),
+                **{
+                    name: pa.array(np.concatenate([values, values[apart]]))
+                    for name, values in (("left", left), ("right", right), ("kind", kind))
+                },
             }
         )
 
+    def sets(self, unit: Unit) -> pa.Table:
+        """What is needed to compare this shard's documents, and who of them may be a member of a cluster.
+
+        A pair is compared at its home's partition; there the home names its guests, and the guests' sets arrive.
+        """
+        table, routed = _documents(unit), _routed(unit)
+        left, right, kind = (routed[name].to_numpy() for name in ("left", "right", "kind"))
+        self._refuse_same_ids(unit, table, left[kind == SAME_ID], right[kind == SAME_ID])
+        here = np.int64(unit.index)
+        home, guest = distinct(np.stack([left[kind == PAIR], right[kind == PAIR]]))
+
+        # Each set once for every partition where it is compared, under its row; guests by home.
+        at_home, as_guest = home >> 32 == here, guest >> 32 == here
+        row = np.concatenate([home[at_home], guest[as_guest]]) & 0xFFFFFFFF
+        partition = self._partition_of(np.concatenate([home[at_home], home[as_guest]]))
+        wanted, place = np.unique(partition.astype(np.int64) << 32 | row, return_inverse=True)
+        of_home = place[: np.count_nonzero(at_home)]
+        guests = np.bincount(of_home, minlength=len(wanted))
+        by_home = np.argsort(of_home, kind="stable")
+        needed, at = np.unique(wanted & 0xFFFFFFFF, return_inverse=True)
+        values, offsets = minhash.shingle_hashes(table["text"].take(pa.array(needed)), self.ngram)
+        sets = pa.table(
+            {
+                "partition": pa.array((wanted >> 32).astype(np.int32)),
+                "document": pa.array(here << 32 | wanted & 0xFFFFFFFF),
+                "guests": pa.ListArray.from_arrays(_offsets(guests), pa.array(guest[at_home][by_home])),
+                "shingles": pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(values)).take(
+                    pa.array(at)
+                ),
+            }
+        )
+
+        # A member is a twin of the document that stands for it; that one, and every end of a pair, of itself.
+        twin_of, twin = left[kind == TWIN], right[kind == TWIN]
+        itself = np.unique(np.concatenate([home, guest, twin_of]))
+        stands, member = np.concatenate([twin_of, itself]), np.concatenate([twin, itself])
+        stands, member = distinct(np.stack([stands, member])[:, member >> 32 == here])
+        members = self._members(table, stands, member)
+        return pa.concat_tables([sets, members], promote_options="default")
+
     def verify(self, unit: Unit) -> pa.Table:
-        """Exact Jaccard similarity of the candidates; those at the threshold or above are links."""
+        """Exact Jaccard similarity of the candidates; those at the threshold or above are links, told to both ends."""
         rows = _routed(unit)
-        partners, shingles = rows["partners"].combine_chunks(), rows["shingles"].combine_chunks()
-        left = pc.list_parent_indices(partners).to_numpy()
-        right = _index(partners.flatten(), rows["id"])
+        members = rows.select(MEMBER).filter(rows["stands"].is_valid())
+        shingles, guests = rows["shingles"].combine_chunks(), rows["guests"].combine_chunks()
+        documents = rows["document"].combine_chunks().fill_null(-1).to_numpy()
+        order = np.argsort(documents)
+        left = pc.list_parent_indices(guests).to_numpy()
+        right = _find(documents, order, guests.flatten().to_numpy())
         if (right < 0).any():
             raise RunError(
                 "dedup: a document did not arrive where it is compared; delete the stage's rounds and rerun"
             )
-        offsets = np.append(0, np.cumsum(pc.list_value_length(shingles).to_numpy()))
+        offsets = np.append(0, np.cumsum(pc.list_value_length(shingles).fill_null(0).to_numpy()))
         jaccard = minhash.exact_jaccard(shingles.flatten().to_numpy(), offsets, left, right)
         linked = jaccard >= self.config.threshold
-        columns = {
-            "partition": pa.array(np.zeros(np.count_nonzero(linked), np.int32)),
-            "jaccard": pa.array(jaccard[linked]),
-        }
-        for side, row in (("left", left), ("right", right)):
-            for name in ("id", "shard", "keep"):
-                columns[f"{side}_{name}"] = rows[name].take(pa.array(row[linked]))
-        return pa.table(columns)
-
-    def components(self, unit: Unit) -> pa.Table:
-        """Clusters of linked documents, the one of each that is kept, and the news for every shard."""
-        links = _routed(unit)
-        ends = pa.concat_tables(
-            links.select([f"{side}_{name}" for name in ("id", "shard", "keep")]).rename_columns(
-                ["id", "shard", "keep"]
-            )
-            for side in ("left", "right")
+        node, other = documents[left[linked]], documents[right[linked]]
+        links = pa.table(
+            {
+                "partition": pa.array(self._partition_of(np.concatenate([node, other]))),
+                "node": pa.array(np.concatenate([node, other])),
+                "other": pa.array(np.concatenate([other, node])),
+                "jaccard": pa.array(np.tile(jaccard[linked], 2)),
+            }
         )
-        ids = pc.unique(_strings(ends["id"]))
-        ids = ids.take(pc.sort_indices(ids))  # from here on a document is its place in the order of ids
-        documents = ends.take(pa.array(_index(ids, ends["id"])))
-        left, right = _index(links["left_id"], ids), _index(links["right_id"], ids)
-        cluster = _components(left, right, len(ids))
+        members = members.append_column("partition", pa.array(np.full(len(members), unit.index, np.int32)))
+        return pa.concat_tables([links, members], promote_options="default")
 
-        rules = [f"{expression} {which}" for expression, which in self.config.keep] + ["smallest id"]
-        values = documents["keep"].combine_chunks().flatten().to_numpy().reshape(len(ids), len(rules) - 1)
-        values = np.column_stack([values, np.arange(len(ids))])
-        order = np.lexsort((*values.T[::-1], cluster))  # cluster by cluster, the best first
-        best = np.flatnonzero(np.diff(cluster[order], prepend=-1))
-        winner, runner_up = order[best], order[best + 1]
-        decided_by = np.full(len(ids), -1)
-        decided_by[winner] = (values[winner] != values[runner_up]).argmax(
-            axis=1
-        )  # the first rule that differs
-        kept = np.empty(len(ids), np.int64)
-        kept[cluster[winner]] = winner
-        kept = kept[cluster]
+    # ---- clusters ----
 
-        dropped = kept != np.arange(len(ids))
-        similarity = _similarity(left, right, links["jaccard"].to_numpy(), kept)
+    def large(self, unit: Unit) -> Sent:
+        """Large-star: to the larger end of every edge."""
+        node, other, again = large_star(*_edges(_routed(unit)))
+        return Sent(self._edge_rows(node, other, node), again)
+
+    def small(self, unit: Unit) -> Sent:
+        """Small-star: to both ends of every edge."""
+        node, other = small_star(*_edges(_routed(unit)))
+        both = np.concatenate([node, other]), np.concatenate([other, node])
+        return Sent(self._edge_rows(*both, both[0]), False)
+
+    def gather(self, unit: Unit) -> pa.Table:
+        """Members and links of every cluster, sent to the partition of its label: its smallest document that stands."""
+        node, other = _edges(_routed(unit))
+        nodes, edge = np.unique(
+            node, return_index=True
+        )  # a leaf of a star has one edge; the middle is the smallest
+        labels = np.minimum(node, other)[edge]
+        known = unit.also["verify"]
+        members, links = known.filter(known["stands"].is_valid()), known.filter(known["node"].is_valid())
+        links = links.filter(pc.less(links["node"], links["other"]))
+        parts = []
+        for rows, column, names in ((members, "stands", MEMBER), (links, "node", LINK)):
+            stands = rows[column].to_numpy()
+            at = _find(nodes, np.arange(len(nodes)), stands)
+            label = np.where(at < 0, stands, labels[at]) if len(labels) else stands
+            parts.append(
+                rows.select(names)
+                .append_column("partition", pa.array(self._partition_of(label)))
+                .append_column("label", pa.array(label))
+            )
+        return pa.concat_tables(parts, promote_options="default")
+
+    def choose(self, unit: Unit) -> pa.Table:
+        """Of every cluster the document that is kept and why, sent to each of its documents' shards."""
+        rows = _routed(unit)
+        links = rows.filter(rows["node"].is_valid())
+        rows = rows.filter(rows["stands"].is_valid())
+        labels, cluster = np.unique(rows["label"].to_numpy(), return_inverse=True)
+        documents = rows["documents"].combine_chunks()
+        count = pc.list_value_length(documents).to_numpy()
+        size = np.bincount(cluster, weights=count, minlength=len(labels)).astype(np.int64)
+
+        ids = pc.rank(_strings(rows["best_id"]), tiebreaker="dense").to_numpy().astype(np.int64)
+        rules = [f"{expression} {which}" for expression, which in self._rules] + ["smallest id"]
+        keep = _matrix(rows["best_keep"], len(rules) - 1)
+        best = _first_of_each(cluster, np.column_stack([keep, ids]))
+        decided_by = _decided_by(cluster, keep, best, _matrix(rows["second_keep"], len(rules) - 1))
+        smallest = pc.rank(_strings(rows["smallest_id"]), tiebreaker="dense").to_numpy().astype(np.int64)
+        first = _first_of_each(cluster, smallest[:, None])
+
+        # Every document of a cluster of two or more.
+        rows_of = pc.list_parent_indices(documents).to_numpy()
+        document = documents.flatten().to_numpy()
+        in_cluster = size[cluster[rows_of]] > 1
+        rows_of, document = rows_of[in_cluster], document[in_cluster]
+        its = cluster[rows_of]
+        winner = rows["best"].to_numpy()[best][its]
+        kept = document == winner
+        stands = rows["stands"].to_numpy()
+        similarity = _similarity(links, stands[rows_of], stands[best][its])
         return pa.table(
             {
-                "partition": documents["shard"],
-                "id": ids,
-                "dedup_of": ids.take(pa.array(kept, mask=~dropped)),
-                "dedup_jaccard": pa.array(similarity, pa.float32(), mask=~dropped | np.isnan(similarity)),
-                "dedup_cluster_id": ids.take(pa.array(cluster)),
-                "dedup_cluster_size": pa.array(np.bincount(cluster, minlength=1)[cluster].astype(np.int32)),
-                "dedup_kept_because": pa.array(rules).take(pa.array(decided_by, mask=decided_by < 0)),
+                "partition": pa.array((document >> 32).astype(np.int32)),
+                "row": pa.array(document & 0xFFFFFFFF),
+                "dedup_of": rows["best_id"].take(pa.array(best[its], mask=kept)).combine_chunks(),
+                "dedup_jaccard": pa.array(similarity, pa.float32(), mask=kept | np.isnan(similarity)),
+                "dedup_cluster_id": rows["smallest_id"].take(pa.array(first[its])).combine_chunks(),
+                "dedup_cluster_size": pa.array(size[its].astype(np.int32)),
+                "dedup_kept_because": pa.array(rules).take(pa.array(decided_by[its], mask=~kept)),
             }
         )
 
     def align(self, unit: Unit) -> Outcome:
         """What was decided for this shard's documents, in their order; those without news are alone."""
         table, news = _documents(unit), _routed(unit)
-        columns = news.take(pc.index_in(_strings(table["id"]), value_set=_strings(news["id"])))
-        columns = columns.set_column(0, "id", table["id"]).select(self.schema.names)
+        at = np.full(len(table), -1)
+        at[news["row"].to_numpy()] = np.arange(len(news))
+        columns = news.drop_columns(["row"]).take(pa.array(at, mask=at < 0)).add_column(0, "id", table["id"])
         size = columns.schema.get_field_index("dedup_cluster_size")
         columns = columns.set_column(size, "dedup_cluster_size", columns[size].fill_null(1))
         return Outcome(columns.cast(self.schema))
 
+    # ---- parts of the rounds ----
+
+    @property
+    def _rules(self) -> list[tuple[str, Literal["highest", "lowest"]]]:
+        return KEEP if self.config.keep is None else self.config.keep
+
+    def _partition(self, hashes: np.ndarray) -> np.ndarray:
+        """The hash's place when the range of hashes is cut into equal pieces, int32."""
+        parts = -(-max(1, self.rows) // self.config.documents_per_partition)
+        return ((hashes >> np.uint64(32)) * np.uint64(parts) >> np.uint64(32)).astype(np.int32)
+
+    def _partition_of(self, documents: np.ndarray) -> np.ndarray:
+        return self._partition(minhash.mix(documents.astype(np.uint64)))
+
+    def _edge_rows(self, node: np.ndarray, other: np.ndarray, to: np.ndarray) -> pa.Table:
+        return pa.table(
+            {"partition": pa.array(self._partition_of(to)), "node": pa.array(node), "other": pa.array(other)}
+        )
+
+    def _members(self, table: pa.Table, stands: np.ndarray, member: np.ndarray) -> pa.Table:
+        """Of this shard's members those with equal words in one row. Both arrays are sorted by `stands`."""
+        rows = table.select([name for name in table.column_names if name != "text" or self.keeps_by_text])
+        rows = rows.take(pa.array(member & 0xFFFFFFFF))
+        ids = _strings(rows["id"])
+        rank = pc.rank(ids, tiebreaker="dense").to_numpy().astype(np.int64)
+        keep = self._keep(rows)
+        values = _matrix(keep, len(self._rules))
+        group = np.unique(stands, return_inverse=True)[1]
+        order = np.lexsort((rank, *values.T[::-1], group))  # the best of each group first
+        first = np.flatnonzero(np.diff(group[order], prepend=-1))
+        count = np.diff(np.append(first, len(order)))
+        best, second = order[first], order[np.minimum(first + 1, max(len(order) - 1, 0))]
+        return pa.table(
+            {
+                "partition": pa.array(self._partition_of(stands[best])),
+                "stands": pa.array(stands[best]),
+                "documents": pa.ListArray.from_arrays(_offsets(count), pa.array(member[order])),
+                "best": pa.array(member[best]),
+                "best_id": ids.take(pa.array(best)),
+                "best_keep": keep.take(pa.array(best)),
+                "second_keep": keep.take(pa.array(second, mask=count < 2)),
+                "smallest_id": ids.take(pa.array(_first_of_each(group, rank[:, None]))),
+            }
+        )
+
     def _keep(self, documents: pa.Table) -> pa.Array:
         """The values of the `keep` expressions, list<double>, turned so that smaller is better."""
         columns = []
-        with duckdb.connect(config={"threads": 1}) as database:
-            database.register("documents", documents)
-            for expression, which in self.config.keep:
-                try:
-                    query = f"SELECT CAST(({expression}) AS DOUBLE) AS value FROM documents"
-                    value = database.sql(query).to_arrow_table()["value"].to_numpy()
-                except duckdb.Error as error:
-                    raise RequestError(
-                        f"dedup: the keep expression {expression!r} gives no number over the columns "
-                        f"{', '.join(documents.column_names)}: {str(error).splitlines()[0]}"
-                    ) from error
-                value = -value if which == "highest" else value
-                columns.append(np.where(np.isnan(value), np.inf, value))
-        offsets = np.arange(len(documents) + 1, dtype=np.int32) * len(columns)
+        self.database.register("documents", documents)
+        for expression, which in self._rules:
+            if (
+                not self.config.keep
+                and expression.isidentifier()
+                and expression not in documents.column_names
+            ):
+                columns.append(np.full(len(documents), np.inf))
+                continue
+            try:
+                query = f"SELECT CAST(({expression}) AS DOUBLE) AS value FROM documents"
+                value = self.database.sql(query).to_arrow_table()["value"].to_numpy()
+            except duckdb.Error as error:
+                raise RequestError(
+                    f"dedup: the keep expression {expression!r} gives no number over the columns "
+                    f"{', '.join(documents.column_names)}: {str(error).splitlines()[0]}"
+                ) from error
+            value = -value if which == "highest" else value
+            columns.append(np.where(np.isnan(value), np.inf, value))
+        self.database.unregister("documents")
         values = np.column_stack(columns).ravel() if columns else np.empty(0)
-        return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
+        return pa.ListArray.from_arrays(_offsets(np.full(len(documents), len(columns))), pa.array(values))
+
+    @staticmethod
+    def _refuse_same_ids(unit: Unit, table: pa.Table, left: np.ndarray, right: np.ndarray) -> None:
+        for one, other in zip(left.tolist(), right.tolist(), strict=True):
+            here, there = (one, other) if one >> 32 == unit.index else (other, one)
+            raise RequestError(
+                f"dedup: two documents have the id {table['id'][here & 0xFFFFFFFF].as_py()!r}: row {here & 0xFFFFFFFF} of "
+                f"input shard {here >> 32} and row {there & 0xFFFFFFFF} of shard {there >> 32} (all counted from 0). "
+                "An id must be one document's; the reader gives every record its own."
+            )
 
 
 def _documents(unit: Unit) -> pa.Table:
@@ -288,90 +454,68 @@ def _strings(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
-def _index(values: pa.Array | pa.ChunkedArray, among: pa.Array | pa.ChunkedArray) -> np.ndarray:
-    """Where in `among` each of `values` first stands, −1 for nowhere."""
-    found = pc.index_in(_strings(values), value_set=_strings(among))
-    return found.fill_null(-1).to_numpy().astype(np.int64)
+def _offsets(counts: np.ndarray) -> pa.Array:
+    return pa.array(np.append(0, np.cumsum(counts)).astype(np.int32))
 
 
-def _dense_rank(strings: pa.ChunkedArray) -> np.ndarray:
-    """Place of each string among the distinct strings in order, int64."""
-    return pc.rank(_strings(strings), tiebreaker="dense").to_numpy().astype(np.int64) - 1
+def _matrix(lists: pa.Array | pa.ChunkedArray, width: int) -> np.ndarray:
+    """Lists of `width` numbers as rows; a null is a row of infinities, which come last."""
+    lists = lists.combine_chunks() if isinstance(lists, pa.ChunkedArray) else lists
+    matrix = np.full((len(lists), width), np.inf)
+    matrix[lists.is_valid().to_numpy(zero_copy_only=False)] = (
+        lists.flatten().to_numpy().reshape(-1, width) if width else 0
+    )
+    return matrix
 
 
-def _partition(hashes: np.ndarray, count: int) -> np.ndarray:
-    """The hash's place when the range of hashes is cut into `count` equal pieces, int32."""
-    return ((hashes >> np.uint64(32)) * np.uint64(count) >> np.uint64(32)).astype(np.int32)
+def _edges(rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """Edges among rows of several kinds."""
+    rows = rows.select(["node", "other"]).filter(rows["node"].is_valid())
+    return rows["node"].to_numpy(), rows["other"].to_numpy()
 
 
-def _similarity(left: np.ndarray, right: np.ndarray, jaccard: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """Jaccard similarity of every document and the one kept for it, NaN where no link tells.
-
-    Documents of equal n-gram sets were linked to one of them only; what is known of one holds for all.
-    """
-    count = len(kept)
-    same = jaccard == 1
-    twin = _components(left[same], right[same], count)
-    code = np.minimum(twin[left], twin[right]) * count + np.maximum(twin[left], twin[right])
-    known, at = np.unique(code, return_index=True)
-    wanted = np.minimum(twin, twin[kept]) * count + np.maximum(twin, twin[kept])
-    place = np.searchsorted(known, wanted).clip(max=len(known) - 1)
-    found = np.where(known[place] == wanted, jaccard[at][place], np.nan)
-    return np.where(twin == twin[kept], 1.0, found)
+def _find(values: np.ndarray, order: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Where in `values`, which `order` sorts, each wanted one stands; −1 for nowhere."""
+    if not len(values):
+        return np.full(len(wanted), -1)
+    at = np.searchsorted(values, wanted, sorter=order).clip(max=len(values) - 1)
+    return np.where(values[order[at]] == wanted, order[at], -1)
 
 
-@numba.njit(cache=True, nogil=True)
-def _components(left, right, count):
-    """Connected components of the links left[i]–right[i]: for each of `count` nodes, the smallest it is connected to.
-
-    Union-find that always hangs the larger root below the smaller, with path halving.
-    """
-    parent = np.arange(count)
-    for i in range(len(left)):
-        a, b = left[i], right[i]
-        while parent[a] != a:
-            parent[a] = parent[parent[a]]
-            a = parent[a]
-        while parent[b] != b:
-            parent[b] = parent[parent[b]]
-            b = parent[b]
-        parent[max(a, b)] = min(a, b)
-    for node in range(count):  # a parent is smaller, so it has its root already
-        parent[node] = parent[parent[node]]
-    return parent
+def _equal_neighbours(key: np.ndarray, document: np.ndarray) -> np.ndarray:
+    """Documents of equal key next to each other, int64 [2, …]."""
+    order = np.lexsort((document, key))
+    equal = np.flatnonzero(key[order[1:]] == key[order[:-1]])
+    return np.stack([document[order[equal]], document[order[equal + 1]]])
 
 
-@numba.njit(cache=True, nogil=True)
-def _bucket_pairs(key, signature, order_of_id, band, cap):
-    """Pairs to compare, int64 [2, pairs], smaller id first, of rows sorted by key, signature and id."""
-    heads = np.empty(len(key), np.int64)  # the first row of each signature in the bucket
-    pairs = np.empty((2, 0), np.int64)
-    for fill in (False, True):  # count, then write
-        used, start = 0, 0
-        while start < len(key):
-            stop, count, smallest = start, 0, start
-            while stop < len(key) and key[stop] == key[start]:
-                if stop == start or signature[stop] != signature[stop - 1]:
-                    heads[count] = stop
-                    count += 1
-                    if order_of_id[stop] < order_of_id[smallest]:
-                        smallest = stop
-                elif band[stop] == 0 and order_of_id[stop] != order_of_id[heads[count - 1]]:
-                    # Equal signatures meet in every band: once is enough.
-                    if fill:
-                        pairs[:, used] = heads[count - 1], stop
-                    used += 1
-                stop += 1
-            for i in range(count):
-                for j in range(i + 1, count) if count <= cap else range(1):
-                    a, b = heads[i], heads[j] if count <= cap else smallest
-                    if order_of_id[a] > order_of_id[b]:
-                        a, b = b, a
-                    if order_of_id[a] != order_of_id[b]:
-                        if fill:
-                            pairs[0, used], pairs[1, used] = a, b
-                        used += 1
-            start = stop
-        if not fill:
-            pairs = np.empty((2, used), np.int64)
-    return pairs
+def _first_of_each(group: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Of every group 0, 1, … the row whose values come first."""
+    order = np.lexsort((*values.T[::-1], group))
+    return order[np.flatnonzero(np.diff(group[order], prepend=-1))]
+
+
+def _decided_by(
+    cluster: np.ndarray, keep: np.ndarray, best: np.ndarray, second_keep: np.ndarray
+) -> np.ndarray:
+    """The first rule by which the best of a cluster differs from the next, as a number; if none does, the last."""
+    others = keep.copy()
+    others[best] = second_keep[best]  # what is left of the best one's row when it is gone
+    next_cluster, next_keep = np.tile(cluster, 2), np.concatenate([others, second_keep])
+    differs = keep[best] != next_keep[_first_of_each(next_cluster, next_keep)]
+    last = np.ones((len(best), 1), bool)
+    return np.concatenate([differs, last], axis=1).argmax(axis=1)
+
+
+def _similarity(links: pa.Table, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Exact similarity of two documents that stand for others: 1 for the same one, NaN where no link tells."""
+    nodes = np.unique(np.concatenate([left, right]))
+    linked = [
+        np.searchsorted(nodes, links[name].to_numpy()).clip(max=max(len(nodes) - 1, 0))
+        for name in ("node", "other")
+    ]
+    code = linked[0] * len(nodes) + linked[1]
+    ends = np.searchsorted(nodes, np.minimum(left, right)), np.searchsorted(nodes, np.maximum(left, right))
+    at = _find(code, np.argsort(code), ends[0] * len(nodes) + ends[1])
+    known = np.append(links["jaccard"].to_numpy(), np.nan)[at]
+    return np.where(left == right, 1.0, known)

@@ -2,36 +2,52 @@
 
 import datetime
 import random
+import re
 from collections import defaultdict
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
+from pipeline.dedup.graph import bucket_pairs, large_star, small_star
 from pipeline.dedup.near import Dedup, DedupConfig
+from pipeline.dedup.signatures import Signatures, SignaturesConfig
 from pipeline.documents import DOCUMENT_SCHEMA
 from pipeline.errors import RequestError
-from pipeline.stage import Unit
+from pipeline.stage import Repeat, Sent, Unit
 
-ONE = DedupConfig(ngram=1, partitions=3)  # sets of words: similarities that one can count by hand
+ONE = SignaturesConfig(ngram=1)  # sets of words: similarities that one can count by hand
 
 
 def run_rounds(stage, shards, tmp_path=None):
     """A shuffle stage in memory: each round's rows meet by `partition`, by source unit, then as emitted."""
-    routed = None
-    for stage_round in stage.rounds:
-        count = {"shards": len(shards), "all": 1}.get(stage_round.over, len(routed or []))
+    routed, sent = None, {}
+    rounds = list(stage.rounds)
+    repeated = 0
+    while rounds:
+        step = rounds.pop(0)
+        if isinstance(step, Repeat):
+            again = repeated == 0 or any(sent[one.name][1] for one in step.rounds)
+            repeated += 1
+            assert repeated < 20
+            rounds = [*step.rounds, step, *rounds] if again else rounds
+            continue
+        count = len(shards) if step.over == "shards" else len(routed)
         results = []
         for index in range(count):
-            table = shards[index] if stage_round.over == "shards" else None
-            results.append(
-                getattr(stage, stage_round.name)(Unit(index, table, routed[index] if routed else None))
-            )
-        if stage_round.to is None:
+            table = shards[index] if step.over == "shards" else None
+            also = {name: sent[name][0][index] for name in step.also}
+            unit = Unit(index, table, routed[index] if routed else None, also)
+            results.append(getattr(stage, step.name)(unit))
+        if step.to is None:
             return results
-        units = {"shards": len(shards), "all": 1}.get(stage_round.to, stage_round.to)
-        emitted = pa.concat_tables(results)
+        again = any(isinstance(result, Sent) and result.again for result in results)
+        tables = [result.rows if isinstance(result, Sent) else result for result in results]
+        units = len(shards) if step.to == "shards" else step.to
+        emitted = pa.concat_tables(tables)
         assert emitted.schema.field("partition").type == pa.int32()
         if tmp_path:  # what travels must survive the file format
             pq.write_table(emitted, tmp_path / "round.parquet")
@@ -40,19 +56,26 @@ def run_rounds(stage, shards, tmp_path=None):
         assert ((where >= 0) & (where < units)).all()
         rows = emitted.drop_columns("partition")
         routed = [rows.filter(pa.array(where == index)) for index in range(units)]
+        sent[step.name] = routed, again
     raise AssertionError("no last round")
 
 
-def decide(documents, config=None, sizes=None, tmp_path=None):
+def decide(documents, config=None, sizes=None, tmp_path=None, signatures=None):
     """Rows of the stage's output by id, for documents cut into shards of the given sizes."""
     table = (
         documents
         if isinstance(documents, pa.Table)
         else pa.Table.from_pylist(documents, schema=DOCUMENT_SCHEMA)
     )
+    store = Signatures(signatures)
+    beside = store.process(table).kept
+    for name in beside.column_names[1:]:
+        table = table.append_column(name, beside[name])
     stops = np.cumsum(sizes or [len(table)])
     shards = [table.slice(stop - size, size) for stop, size in zip(stops, sizes or [len(table)], strict=True)]
     stage = Dedup(config)
+    stage.rows = len(table)
+    stage.open_store(store.files(), store.config.model_dump())
     outcomes = run_rounds(stage, shards, tmp_path)
     for shard, outcome in zip(shards, outcomes, strict=True):
         assert outcome.kept.schema == stage.schema and not outcome.dropped and not outcome.failed
@@ -91,7 +114,7 @@ def planted_corpus(rng, bases, copies):
         for _ in range(rng.choice(copies)):
             replaced = int(size * rng.choice([0, 0.01, 0.02, 0.05, 0.08, 0.1, 0.12, 0.15, 0.2, 0.3]))
             at = rng.randint(0, size - replaced)
-            middle = [f"n{rng.randint(0, 10**9)}" for _ in range(replaced)]
+            middle = [f"n{rng.randint(0, 10**9)}" for _ in range(replaced + rng.choice([0, 0, 1]))]
             documents.append(" ".join(original[:at] + middle + original[at + replaced :]))
     documents += ["", "", " . ", "two words", "two words", "Two  words!", "only these"]
     ids = rng.sample(range(10**9), len(documents))
@@ -192,14 +215,14 @@ def test_the_columns_agree_with_each_other(corpus, decisions):
             crawled = document["origin"]["crawl_date"]
             return (
                 -document["extraction"]["fidelity"],
-                -len(document["text"]),
+                -len(re.findall(r"\w+|[^\w\s.]", document["text"])),
                 crawled.timestamp() if crawled else np.inf,
                 id,
             )
 
         best, second = sorted(map(merit, ids))[:2]
         assert kept["id"] == best[3]
-        rules = ["extraction.fidelity highest", "length(text) highest", "epoch(origin.crawl_date) lowest"]
+        rules = ["extraction.fidelity highest", "minhash_words highest", "epoch(origin.crawl_date) lowest"]
         rules.append("smallest id")
         assert kept["dedup_kept_because"] == next(
             rule for rule, a, b in zip(rules, best, second, strict=True) if a != b
@@ -215,22 +238,24 @@ def test_decisions_do_not_depend_on_shards_their_order_or_partitions(
     rows = rng.sample(corpus, len(corpus))
     cuts = sorted(rng.choices(range(len(rows) + 1), k=shards - 1))  # some may be empty
     sizes = np.diff([0, *cuts, len(rows)]).tolist()
-    assert decide(rows, DedupConfig(partitions=partitions), sizes, tmp_path) == decisions
+    assert (
+        decide(rows, DedupConfig(documents_per_partition=-(-len(rows) // partitions)), sizes, tmp_path)
+        == decisions
+    )
 
 
 def test_the_threshold_is_met_exactly():
     rows = [document("a", words(0, 90)), document("b", words(10, 100))]  # 80 of 100 words
-    assert decide(rows, ONE)["b"]["dedup_of"] == "a"
-    assert decide(rows, ONE)["b"]["dedup_jaccard"] == np.float32(0.8)
-    config = DedupConfig(ngram=1, threshold=0.8000001)
-    assert decide(rows, config)["b"]["dedup_cluster_size"] == 1
+    assert decide(rows, signatures=ONE)["b"]["dedup_of"] == "a"
+    assert decide(rows, signatures=ONE)["b"]["dedup_jaccard"] == np.float32(0.8)
+    config = DedupConfig(threshold=0.8000001)
+    assert decide(rows, config, signatures=ONE)["b"]["dedup_cluster_size"] == 1
 
 
 def test_a_chain_is_one_cluster_and_says_where_similarity_is_unknown():
     # a–b and b–c share 90 of 110 words (0.818), a–c only 80 of 120 (0.667): c belongs to a through b.
     rows = [document("a", words(0, 100)), document("b", words(10, 110)), document("c", words(20, 120))]
-    config = DedupConfig(ngram=1, bands=60, rows=2)  # proposes every pair
-    decided = decide(rows, config)
+    decided = decide(rows, signatures=SignaturesConfig(ngram=1, bands=60, rows=2))  # proposes every pair
     assert [decided[id]["dedup_of"] for id in "abc"] == [None, "a", "a"]
     assert decided["b"]["dedup_jaccard"] == pytest.approx(90 / 110) and decided["c"]["dedup_jaccard"] is None
     assert {row["dedup_cluster_size"] for row in decided.values()} == {3}
@@ -243,7 +268,7 @@ def test_copies_know_their_similarity_to_the_kept_one_through_their_twin():
     rows.append(document("y", words(0, 100), fidelity=1.0))
     rows[0]["extraction"]["fidelity"] = rows[1]["extraction"]["fidelity"] = 0.5
     rows[2]["extraction"]["fidelity"] = 0.6
-    decided = decide(rows, ONE, [1, 1, 1, 1])
+    decided = decide(rows, sizes=[1, 1, 1, 1], signatures=ONE)
     assert [decided[id]["dedup_of"] for id in ("x1", "x2", "x3", "y")] == ["y", "y", "y", None]
     assert {row["dedup_jaccard"] for row in decided.values()} == {None, np.float32(0.9)}
     assert decided["y"]["dedup_kept_because"] == "extraction.fidelity highest"
@@ -273,17 +298,85 @@ def test_a_bucket_above_the_cap_is_compared_with_its_smallest_id(cap):
     rows = [document(f"{i:03}", words(0, 400) + f" x{i}") for i in range(30)]
     rows += [document(f"{i:03}", words(0, 400) + " x7") for i in range(30, 60)]
     rng.shuffle(rows)
-    stage = Dedup(DedupConfig(ngram=1, bands=1, rows=1, bucket_cap=cap, partitions=1))
-    table = pa.Table.from_pylist(rows, schema=DOCUMENT_SCHEMA)
-    bands = stage.bands(Unit(0, table, None)).drop_columns("partition")
-    pairs = stage.pairs(Unit(0, None, bands))
-    pairs = set(zip(pairs["left"].to_pylist(), pairs["right"].to_pylist(), strict=True))
-    assert all(a < b for a, b in pairs)
-    if cap == 2:  # every document was compared with at most one other
-        assert max(sum(pair[1] == row["id"] for pair in pairs) for row in rows) == 1
-    decided = decide(rows, DedupConfig(ngram=1, bucket_cap=cap, bands=1, rows=1))
-    sizes = {row["dedup_cluster_size"] for row in decided.values()}
-    assert sizes == {60}, sizes
+    one_band = SignaturesConfig(ngram=1, bands=1, rows=1)
+    store = Signatures(one_band)
+    table = store.process(pa.Table.from_pylist(rows, schema=DOCUMENT_SCHEMA)).kept
+    places, text = np.arange(len(rows)), table["minhash_text"].to_numpy()
+    order = np.random.default_rng(1).permutation(len(rows)).astype(np.uint64)
+    key = table["minhash_bands"].combine_chunks().flatten().to_numpy()
+    assert len(np.unique(key)) == 1
+    twins, pairs = bucket_pairs(key, np.zeros(len(rows), np.int16), text, order, places, cap)
+    first = {}
+    for row in np.argsort(order):
+        first.setdefault(rows[row]["text"], row)
+    assert sorted(map(tuple, twins.T)) == sorted(
+        (first[row["text"]], n) for n, row in enumerate(rows) if first[row["text"]] != n
+    )
+    standing = list(first.values())
+    if cap == 2:
+        middle = min(standing, key=lambda row: order[row])
+        wanted = {(row, middle) for row in standing if row != middle}
+    else:
+        wanted = {(a, b) for a in standing for b in standing if order[a] > order[b]}
+    assert set(map(tuple, pairs.T)) == wanted and pairs.shape[1] == len(wanted)
+    decided = decide(rows, DedupConfig(bucket_cap=cap), signatures=one_band)
+    assert {row["dedup_cluster_size"] for row in decided.values()} == {60}
+
+
+@pytest.mark.parametrize("size", [3, 40, 400])
+def test_twins_are_found_whatever_the_size_of_their_bucket(size):
+    rng = np.random.default_rng(size)
+    text = rng.integers(0, size // 3 + 1, size).astype(np.uint64)
+    order = rng.permutation(size).astype(np.uint64)
+    key, document = np.zeros(size, np.uint64), np.arange(size) * 7
+    twins, pairs = bucket_pairs(key, np.zeros(size, np.int16), text, order, document, 10_000)
+    of = {value: min(np.flatnonzero(text == value), key=lambda row: order[row]) for value in np.unique(text)}
+    assert set(map(tuple, twins.T)) == {
+        (of[value] * 7, row * 7) for row, value in enumerate(text) if of[value] != row
+    }
+    assert pairs.shape[1] == len(of) * (len(of) - 1) // 2
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_stars_end_at_the_components_that_scipy_finds(seed):
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(2, 400))
+    if seed < 4:  # a long path, whose far ends meet last
+        left, right = rng.permutation(np.stack([np.arange(count - 1), np.arange(1, count)]), axis=1)
+    else:
+        left, right = rng.integers(0, count, (2, int(count * rng.uniform(0.2, 1.5))))
+    left, right = left[left != right], right[left != right]
+    parts = 3
+    edges = np.stack([np.concatenate([left, right]), np.concatenate([right, left])])
+    for _ in range(2 + 2 * int(np.log2(count))):
+        sent = [large_star(*edges[:, edges[0] % parts == part]) for part in range(parts)]
+        edges = np.concatenate([np.stack(one[:2]) for one in sent], axis=1)
+        small = [small_star(*edges[:, edges[0] % parts == part]) for part in range(parts)]
+        edges = np.concatenate([np.stack(one) for one in small], axis=1)
+        edges = np.concatenate([edges, edges[::-1]], axis=1)
+        if not any(again for *_, again in sent):
+            break
+    else:
+        raise AssertionError("no end")
+    label = np.arange(count)
+    np.minimum.at(label, edges[0], edges[1])
+    graph = csr_array((np.ones(len(left)), (left, right)), (count, count))
+    _, component = connected_components(graph, directed=False)
+    smallest = np.full(component.max() + 1, count)
+    np.minimum.at(smallest, component, np.arange(count))
+    assert (label == smallest[component]).all()
+
+
+def test_an_id_that_stands_twice_is_refused():
+    rows = [document("a", words(0, 100)), document("b", words(200, 300)), document("a", words(400, 500))]
+    with pytest.raises(RequestError, match=r"two documents have the id 'a': row 0 of input shard [01]"):
+        decide(rows, sizes=[2, 1])
+
+
+def test_signatures_of_another_algorithm_are_refused():
+    stage = Dedup()
+    with pytest.raises(RequestError, match=r"'minhash algorithm': '0'.*run `reasonmill signatures` again"):
+        stage.open_store(stage.files() | {"minhash algorithm": "0"}, {"ngram": 5})
 
 
 def test_keep_takes_any_expression_over_the_columns():
@@ -292,10 +385,10 @@ def test_keep_takes_any_expression_over_the_columns():
         "score", pa.array([None, 1.5, 2.5])
     )
     keep = [("CASE WHEN score > 1 THEN 1 ELSE 0 END", "highest"), ("score", "lowest")]
-    decided = decide(table, DedupConfig(ngram=1, keep=keep), [2, 1])
+    decided = decide(table, DedupConfig(keep=keep), [2, 1], signatures=ONE)
     assert [decided[id]["dedup_of"] for id in "abc"] == ["b", None, "b"]
     assert decided["b"]["dedup_kept_because"] == "score lowest"
-    assert decide(table, DedupConfig(ngram=1, keep=[]))["a"]["dedup_kept_because"] == "smallest id"
+    assert decide(table, DedupConfig(keep=[]), signatures=ONE)["a"]["dedup_kept_because"] == "smallest id"
 
 
 @pytest.mark.parametrize(
@@ -312,7 +405,7 @@ def test_wrong_options_are_refused():
     for wrong in (
         {"threshold": 0},
         {"threshold": 1.5},
-        {"bands": 0},
+        {"bucket_cap": 1},
         {"keep": [("text", "best")]},
         {"cap": 3},
     ):

@@ -24,6 +24,7 @@ stages:
   urls:
   extract:
   signals:
+  signatures:
   dedup:
   decontaminate: {{benchmarks: [{corpus}/benchmark.jsonl]}}
   policy:
@@ -119,7 +120,7 @@ def test_wrong_requests_end_with_2_and_a_sentence(tmp_path, corpus, finished):
     (tmp_path / "empty").mkdir()
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(RECIPE.format(run=tmp_path / "run", corpus=corpus).replace("policy:", "polcy:"))
-    expect(reasonmill("run", recipe), 2, "recipe.yaml:12", "Did you mean 'policy'?")
+    expect(reasonmill("run", recipe), 2, "recipe.yaml:13", "Did you mean 'policy'?")
     expect(reasonmill("run", tmp_path / "none.yaml"), 2, "cannot read recipe")
     expect(reasonmill("read", tmp_path / "r", "--source", f"s={tmp_path}/empty"), 2, "no files at")
     expect(reasonmill("signals", tmp_path / "r"), 2, "needs a finished dataset documents")

@@ -49,7 +49,7 @@ def write_dataset(
     for name, rows in shards.items():
         table = pa.Table.from_pylist(rows, schema=schema)
         groups = [table.slice(i, rows_per_group) for i in range(0, len(rows), rows_per_group)]
-        data = dataset.encode(table, groups)
+        data = dataset.encode_passing(schema, groups)
         storage.write_bytes(storage.join(path, f"{name}.parquet"), data)
         described.append(dataset.Shard(name, storage.sha256(data), len(rows), len(data)))
     manifest = {
