@@ -62,6 +62,7 @@ class Input:
     dataset: Dataset
     beside: tuple[Dataset, ...] = ()  # its column datasets
     selection: Dataset | None = None  # which of its rows count
+    run: str = ""  # name of the run's folder, where that is another one
 
     @property
     def rows(self) -> int:
@@ -119,18 +120,27 @@ class Plan:
         self.stage_key = stage.key()
         self.rows = sum(source.rows for source in inputs)
         self.shards = [
-            InputShard(f"{source.dataset.name}-{s.name}" if len(inputs) > 1 else s.name, source, s.name)
+            InputShard(
+                f"{source.run or source.dataset.name}-{s.name}" if source.run or len(inputs) > 1 else s.name,
+                source,
+                s.name,
+            )
             for source in inputs
             for s in source.dataset.shards
         ]
 
-    def datasets(self) -> list[Dataset]:
-        """Everything that is read."""
-        return [*(d for source in self.inputs for d in source.all()), *self.used]
+    def datasets(self) -> dict[str, Dataset]:
+        """Everything that is read, by name; with the run before it where that is another one."""
+        read = {
+            f"{source.run}/{d.name}" if source.run else d.name: d
+            for source in self.inputs
+            for d in source.all()
+        }
+        return read | {d.name: d for d in self.used}
 
     @property
     def whole_key(self) -> str:
-        inputs = {d.name: d.digest for d in self.datasets()}
+        inputs = {name: d.digest for name, d in self.datasets().items()}
         return storage.sha256(json.dumps([self.stage_key, inputs], sort_keys=True).encode())
 
     def key(self, what: str, unit: InputShard | int) -> str:
@@ -188,7 +198,7 @@ def manifest_of(stage: Stage, plan: Plan, records: list[Record], summary: Summar
         "shape": stage.shape,
         "aligned": bool(getattr(stage, "aligned", False)),
         "key": plan.whole_key,
-        "inputs": {d.name: d.digest for d in plan.datasets()},
+        "inputs": {name: d.digest for name, d in plan.datasets().items()},
         "config": json.loads(stage.config.model_dump_json()),
         "files": stage.files(),
         "schema": {f.name: str(f.type) for f in stage.written()},

@@ -65,8 +65,7 @@ class Runner:
     """Runs stages one after the other in one run folder."""
 
     def __init__(self, folder: str | os.PathLike[str], options: RunOptions | None = None) -> None:
-        folder = os.fspath(folder)  # workers may have another working directory
-        self.folder = os.path.abspath(folder) if storage.is_local(folder) else folder.rstrip("/")  # noqa: PTH100
+        self.folder = _absolute(os.fspath(folder))
         self.options = options or RunOptions()
         self.cluster = Cluster(self.options.workers, self.options.cluster)
         self._lock: IO[str] | None = None
@@ -124,6 +123,8 @@ class Runner:
     # ---- planning ----
 
     def _plan(self, stage: Stage, earlier: set[str] | None) -> Plan:
+        if elsewhere := stage.elsewhere():
+            return Plan(stage, self.folder, [self._input_of(stage, folder) for folder in elsewhere], [])
         names = [n for n in stage.input if earlier is not None and n in earlier] or stage.input
         around = {d.name: d for d in dataset.open_all(self.folder)}
         sources = [self._open(stage, around, names)] if names else []
@@ -137,10 +138,19 @@ class Runner:
         used = [self._open(stage, around, [name]) for name in stage.uses]
         return Plan(stage, self.folder, inputs, used)
 
-    def _open(self, stage: Stage, around: dict[str, Dataset], names: Iterable[str]) -> Dataset:
+    def _input_of(self, stage: Stage, folder: str) -> Input:
+        """What a stage reads in another run's folder."""
+        folder = _absolute(folder)
+        around = {d.name: d for d in dataset.open_all(folder)}
+        joined = self._joined(stage, self._open(stage, around, stage.input, folder), around, None)
+        return dataclasses.replace(joined, run=folder.rsplit("/", 1)[-1])
+
+    def _open(
+        self, stage: Stage, around: dict[str, Dataset], names: Iterable[str], run: str | None = None
+    ) -> Dataset:
         """The first of these datasets that is there. It must be finished, and made from what is there now."""
         for name in names:
-            folder = storage.join(self.folder, name)
+            folder = storage.join(run or self.folder, name)
             if not storage.exists(folder):
                 continue
             found = Dataset.open(folder)
@@ -148,7 +158,7 @@ class Runner:
                 raise _outdated(folder)
             return found
         raise RequestError(
-            f"stage {stage.name} needs a finished dataset {' or '.join(names)} in {self.folder}: "
+            f"stage {stage.name} needs a finished dataset {' or '.join(names)} in {run or self.folder}: "
             f"run the stage that writes it first"
         )
 
@@ -390,6 +400,11 @@ def _steps(stage: ShuffleStage, last: dict[str, list[Record]]) -> Iterator[Round
         else:
             names = ", ".join(one.name for one in step.rounds)
             raise RunError(f"stage {stage.name}: the rounds {names} have not ended after {step.most} times")
+
+
+def _absolute(folder: str) -> str:
+    """Workers may have another working directory."""
+    return os.path.abspath(folder) if storage.is_local(folder) else folder.rstrip("/")  # noqa: PTH100
 
 
 def _outdated(folder: str) -> RequestError:

@@ -101,6 +101,10 @@ class Stage(abc.ABC):
     def begin(self, table: pa.Table) -> None:  # noqa: B027 - optional hook
         """Called with a whole joined input shard before its batches are processed (map and expand)."""
 
+    def elsewhere(self) -> list[str]:
+        """Other run folders whose `input` is worked on in place of this one's; each by the name of its folder."""
+        return []
+
     def written(self) -> pa.Schema:
         """Columns of the dataset."""
         return self.schema
@@ -215,6 +219,7 @@ class Unit:
     table: pa.Table | None  # the joined input shard, for rounds over shards
     routed: pa.Table | None  # rows the previous round sent here, in a fixed order; None in the first round
     also: dict[str, pa.Table] = field(default_factory=dict)  # the same of the rounds in `Round.also`
+    shard: str = ""  # its name, for rounds over shards
 
 
 @dataclass

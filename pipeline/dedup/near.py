@@ -40,6 +40,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
+from pipeline import dataset, storage
+from pipeline.dataset import Dataset
 from pipeline.dedup import minhash
 from pipeline.dedup.graph import bucket_pairs, distinct, large_star, small_star
 from pipeline.errors import RequestError, RunError
@@ -72,6 +74,14 @@ class DedupConfig(StageConfig):
     documents_per_partition: Annotated[int, Field(ge=1)] = Field(
         50_000, description="how many documents' rows a worker holds at a time, about 1.5 kB each"
     )
+    dumps: list[str] = Field(
+        [],
+        description="run folders of several dumps, each with its `documents` and `signatures`: decide over all of them "
+        "together; their own `dedup` stages adopt it by `decided_in`. Add or leave out a dump and run again",
+    )
+    decided_in: str | None = Field(
+        None, description="run folder in which this run was one of the `dumps`: adopt what was decided there"
+    )
     bucket_cap: Annotated[int, Field(ge=2)] = Field(
         64, description="different texts in a bucket up to which all pairs are compared, else a star"
     )
@@ -102,8 +112,35 @@ class Dedup(ShuffleStage):
     )
     Config: ClassVar[type[StageConfig]] = DedupConfig
 
+    def __init__(self, config: StageConfig | None = None) -> None:
+        super().__init__(config)
+        if self.config.dumps or self.config.decided_in:
+            self.uses = ()  # type: ignore[misc, assignment] # the signatures are the dumps'
+
+    def elsewhere(self) -> list[str]:
+        return self.config.dumps
+
+    def check(self, schema: pa.Schema | None) -> None:
+        names = [folder.rstrip("/").rsplit("/", 1)[-1] for folder in self.config.dumps]
+        if len(set(names)) < len(names):
+            raise RequestError(
+                f"dedup: dumps go by the names of their folders, and two are the same: {names}"
+            )
+        if self.config.dumps and self.config.decided_in:
+            raise RequestError("dedup: either `dumps`, to decide over them, or `decided_in`, to adopt that")
+        stores = [Dataset.open(storage.join(folder, "signatures")) for folder in self.config.dumps]
+        for store in stores[1:]:
+            for what in ("files", "config"):
+                if store.manifest[what] != stores[0].manifest[what]:
+                    raise RequestError(
+                        f"dedup: {store.path} was made with {store.manifest[what]}, {stores[0].path} with "
+                        f"{stores[0].manifest[what]}: run `reasonmill signatures` with the same options on both"
+                    )
+
     @property
     def rounds(self) -> tuple[Round | Repeat, ...]:  # type: ignore[override]
+        if self.config.decided_in:
+            return (Round("adopt", "shards", None, reads=("id",)),)
         parts = -(-max(1, self.rows) // self.config.documents_per_partition)
         of_keep = [name for expression, _ in self._rules for name in re.findall(r"\w+", expression)]
         return (
@@ -124,10 +161,16 @@ class Dedup(ShuffleStage):
 
     def files(self) -> dict[str, str]:
         """Not files, but the result hangs on them as on a file: our hashes and Python's tables of Unicode."""
-        return {"minhash algorithm": str(minhash.ALGORITHM), "unicode": unicodedata.unidata_version}
+        files = {"minhash algorithm": str(minhash.ALGORITHM), "unicode": unicodedata.unidata_version}
+        if self.config.decided_in:
+            files["decisions"] = self._decisions().digest
+        return files
 
     def prepare(self) -> None:
-        store = self.used("signatures")
+        if self.config.decided_in:
+            return
+        dumps = self.config.dumps
+        store = Dataset.open(storage.join(dumps[0], "signatures")) if dumps else self.used("signatures")
         self.open_store(store.manifest["files"], store.manifest["config"])
 
     def open_store(self, files: dict[str, str], config: dict[str, Any]) -> None:
@@ -355,6 +398,24 @@ class Dedup(ShuffleStage):
         size = columns.schema.get_field_index("dedup_cluster_size")
         columns = columns.set_column(size, "dedup_cluster_size", columns[size].fill_null(1))
         return Outcome(columns.cast(self.schema))
+
+    def adopt(self, unit: Unit) -> Outcome:
+        """What was decided for this shard's documents together with other dumps."""
+        table, decisions = _documents(unit), self._decisions()
+        name = f"{self.folder.rsplit('/', 1)[-1]}-{unit.shard}"
+        if not any(shard.name == name for shard in decisions.shards):
+            raise RequestError(
+                f"dedup: {decisions.path} knows no shard {name}: name this run among its --dumps and decide again"
+            )
+        decided = dataset.read_shard(decisions.shard_path(name))
+        if not decided["id"].equals(table["id"]):
+            raise RequestError(
+                f"dedup: {decisions.shard_path(name)} is about other documents than there are now: decide again"
+            )
+        return Outcome(decided)
+
+    def _decisions(self) -> Dataset:
+        return Dataset.open(storage.join(self.config.decided_in, self.output))
 
     # ---- parts of the rounds ----
 
