@@ -60,8 +60,10 @@ GRAM_BASE = np.uint64(0x9E3779B97F4A7C15)  # odd; of the polynomial over the wor
 BLOCK = 1024  # n-grams hashed at a time: they stay in the first-level cache for all permutations
 
 
-def shingle_hashes(texts: pa.Array | pa.ChunkedArray, n: int = 5) -> tuple[np.ndarray, np.ndarray]:
-    """The set of word n-grams of every text, as sorted 64-bit hashes.
+def shingle_hashes(
+    texts: pa.Array | pa.ChunkedArray, n: int = 5, rows: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The set of word n-grams of every text, or of those at `rows` (ascending), as sorted 64-bit hashes.
 
     A text of fewer than `n` words has one n-gram, all its words; a text without words, or a null, has none.
 
@@ -72,8 +74,12 @@ def shingle_hashes(texts: pa.Array | pa.ChunkedArray, n: int = 5) -> tuple[np.nd
     row_offsets
         int64 [texts + 1]; the set of text `i` is ``values[row_offsets[i]:row_offsets[i + 1]]``.
     """
-    parts, counts = [], [np.zeros(1, np.int64)]
+    parts, counts, before = [], [np.zeros(1, np.int64)], 0
     for data, starts, stops in _documents(texts):
+        if rows is not None:
+            here = rows[np.searchsorted(rows, before) : np.searchsorted(rows, before + len(starts))] - before
+            before += len(starts)
+            starts, stops = _frozen(starts[here]), _frozen(stops[here])
         values, count = _shingle_sets(data, starts, stops, _characters(), n)
         parts.append(values)
         counts.append(count)

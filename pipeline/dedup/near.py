@@ -266,15 +266,15 @@ class Dedup(ShuffleStage):
         guests = np.bincount(of_home, minlength=len(wanted))
         by_home = np.argsort(of_home, kind="stable")
         needed, at = np.unique(wanted & 0xFFFFFFFF, return_inverse=True)
-        values, offsets = minhash.shingle_hashes(table["text"].take(pa.array(needed)), self.ngram)
+        values, offsets = minhash.shingle_hashes(table["text"], self.ngram, needed)
+        shingles = pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(values))
+        in_order = np.array_equal(at, np.arange(len(needed)))  # as with one partition: nothing to copy
         sets = pa.table(
             {
                 "partition": pa.array((wanted >> 32).astype(np.int32)),
                 "document": pa.array(here << 32 | wanted & 0xFFFFFFFF),
                 "guests": pa.ListArray.from_arrays(_offsets(guests), pa.array(guest[at_home][by_home])),
-                "shingles": pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(values)).take(
-                    pa.array(at)
-                ),
+                "shingles": shingles if in_order else shingles.take(pa.array(at)),
             }
         )
 
@@ -464,29 +464,42 @@ class Dedup(ShuffleStage):
 
     def _keep(self, documents: pa.Table) -> pa.Array:
         """The values of the `keep` expressions, list<double>, turned so that smaller is better."""
-        columns = []
+        absent = [
+            self.config.keep is None and rule.isidentifier() and rule not in documents.column_names
+            for rule, _ in self._rules
+        ]
+        queries = [
+            f"CAST(({'NULL' if gone else rule}) AS DOUBLE)"
+            for gone, (rule, _) in zip(absent, self._rules, strict=True)
+        ]
         self.database.register("documents", documents)
-        for expression, which in self._rules:
-            if (
-                not self.config.keep
-                and expression.isidentifier()
-                and expression not in documents.column_names
-            ):
-                columns.append(np.full(len(documents), np.inf))
-                continue
-            try:
-                query = f"SELECT CAST(({expression}) AS DOUBLE) AS value FROM documents"
-                value = self.database.sql(query).to_arrow_table()["value"].to_numpy()
-            except duckdb.Error as error:
-                raise RequestError(
-                    f"dedup: the keep expression {expression!r} gives no number over the columns "
-                    f"{', '.join(documents.column_names)}: {str(error).splitlines()[0]}"
-                ) from error
-            value = -value if which == "highest" else value
-            columns.append(np.where(np.isnan(value), np.inf, value))
-        self.database.unregister("documents")
+        try:
+            columns = []
+            if queries:
+                found = self.database.sql(f"SELECT {', '.join(queries)} FROM documents").to_arrow_table()
+                columns = [column.to_numpy() for column in found.columns]
+        except duckdb.Error:
+            for rule, query in zip(self._rules, queries, strict=True):
+                self._try(rule[0], query, documents.column_names)
+            raise
+        finally:
+            self.database.unregister("documents")
+        signs = [-1 if which == "highest" else 1 for _, which in self._rules]
+        columns = [
+            np.where(np.isnan(value), np.inf, sign * value)
+            for sign, value in zip(signs, columns, strict=True)
+        ]
         values = np.column_stack(columns).ravel() if columns else np.empty(0)
         return pa.ListArray.from_arrays(_offsets(np.full(len(documents), len(columns))), pa.array(values))
+
+    def _try(self, rule: str, query: str, columns: list[str]) -> None:
+        try:
+            self.database.sql(f"SELECT {query} FROM documents").fetchall()
+        except duckdb.Error as error:
+            raise RequestError(
+                f"dedup: the keep expression {rule!r} gives no number over the columns {', '.join(columns)}: "
+                f"{str(error).splitlines()[0]}"
+            ) from error
 
     @staticmethod
     def _refuse_same_ids(unit: Unit, table: pa.Table, left: np.ndarray, right: np.ndarray) -> None:
