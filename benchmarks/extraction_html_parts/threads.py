@@ -11,7 +11,7 @@ from benchmarks.extraction_html_parts.measures import mean
 from benchmarks.extraction_html_parts.report import Row, Run, console
 from benchmarks.extraction_html_parts.silver_posts import SilverPost, silver_posts
 from benchmarks.extraction_html_parts.tools import Page
-from benchmarks.extraction_html_parts.written_threads import Truth, written_threads
+from benchmarks.extraction_html_parts.written_threads import UNNAMED_ASKER, Truth, written_threads
 
 
 def threads(run: Run) -> list[Row]:
@@ -145,8 +145,9 @@ def _facts(truth: Truth, column: list[dict[str, Any]]) -> dict[str, float]:
         )
         question = post is truth.thread.posts[0]
         right["posts"].append(bool(row))
-        right["author"].append(row.get("author") == post.author)
-        right["date"].append((row.get("date") or "")[:10] == post.date[:10])
+        if not (question and truth.platform in UNNAMED_ASKER):
+            right["author"].append(row.get("author") == post.author)
+            right["date"].append((row.get("date") or "")[:10] == post.date[:10])
         if "score" in truth.shows and post.score:
             right["score"].append(row.get("score") == post.score)
         if "accepted" in truth.shows and not question:

@@ -334,6 +334,7 @@ PROGRAMS: dict[str, tuple[Callable[[Thread], str], frozenset[str]]] = {
     "Reddit (new)": (reddit_new, frozenset(["score"])), "Hacker News": (hacker_news, frozenset()), "Zhihu": (zhihu, frozenset()), "Discuz": (discuz, frozenset()),
     "V2EX": (v2ex, frozenset()), "Quora": (quora, frozenset()), "unknown, divs": (unknown, frozenset()), "unknown, table": (unknown_table, frozenset()),
 }  # fmt: skip
+UNNAMED_ASKER = frozenset(["Zhihu", "Quora"])  # they show a question, but not whose it is, nor of when
 HEADER = (
     '<header id="header"><a href="/" class="logo">The Board</a><form action="/search"><input name="q" placeholder="Search"><button>Go</button></form></header>'
     '<nav class="menu"><ul><li><a href="/forums">Forums</a></li><li><a href="/new">New posts</a></li><li><a href="/login">Log in</a></li><li><a href="/register">Register</a></li></ul></nav>'

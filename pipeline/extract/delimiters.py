@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, field
 
 from pipeline.extract.asciimath import asciimath_to_tex
+from pipeline.extract.census import Census
 from pipeline.extract.dom import mentions
 from pipeline.extract.protect import Protected
 
@@ -34,7 +35,6 @@ DEFINITIONS = re.compile(  # and nothing else; a formula often begins with one
     re.DOTALL,
 )
 REQUIRE = re.compile(r"\\require\s*\{[^{}]*\}\s*")
-MATH_WORD = re.compile(rb"math(?:[\w/-]+|\.?)")
 RUNNING = ("mathjax", "katex", "math-container", "mathinelement")
 MARKED_PAGE = ('class="math', "asciimath")
 CLOSING_TAG = re.compile(rb"\[/(\w{2,13})\]")
@@ -68,14 +68,6 @@ ASCIIMATH_PAGES = (
 )
 
 
-def math_words(lowered: bytes) -> bytes:
-    """The words of a page that begin at "math", but for JavaScript's `Math.floor`; and KaTeX where it is."""
-    words = set(MATH_WORD.findall(lowered)) - {b"math."}
-    if not words:
-        return b""
-    return b" ".join([*words, b"math katex" if b"katex" in lowered else b"math"])
-
-
 @dataclass(frozen=True)
 class Delimiters:
     """How a page marks formulas in its text. False where it marks none."""
@@ -88,15 +80,16 @@ class Delimiters:
         return self.opening is not None
 
 
-def delimiters_of(lowered: bytes) -> Delimiters:
-    r"""What a page, as lower-case UTF-8, says of formulas in running text.
+def delimiters_of(census: Census) -> Delimiters:
+    r"""What a page says of formulas in running text.
 
     A page that loads MathJax or KaTeX, or marks formulas, has `\(…\)`, `\[…\]`, `$$…$$` and LaTeX environments;
     `$…$` and others if its settings of MathJax (2 to 4) or KaTeX auto-render name them; BBCode has its tags.
     """
-    said = math_words(lowered)
+    lowered, said = census.lowered, census.math_words
     running = mentions(said, RUNNING) or (bool(said) and mentions(lowered, MARKED_PAGE))
-    tags = sorted({name.decode() for name in CLOSING_TAG.findall(lowered)} & BBCODE.keys())
+    names = CLOSING_TAG.findall(lowered) if mentions(lowered, ("[/",)) else []
+    tags = sorted({name.decode() for name in names} & BBCODE.keys())
     if not running and not tags:
         return Delimiters()
     pairs: dict[tuple[str, str], str] = {}

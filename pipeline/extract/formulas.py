@@ -16,13 +16,13 @@ from urllib.parse import unquote, unquote_plus
 from resiliparse.parse.html import ElementNode, HTMLTree, NodeType
 
 from pipeline.extract.asciimath import asciimath_to_tex
+from pipeline.extract.census import Census
 from pipeline.extract.delimiters import (
     DEFINITIONS,
     DELIMITED,
     FEW_LETTERS,
     LOOKS_LIKE_TEX,
     PROSE,
-    math_words,
     undelimited,
 )
 from pipeline.extract.dom import classes, mentions, replace, select
@@ -63,7 +63,6 @@ MARKED = frozenset(  # classes of elements whose text is TeX or a delimited form
 )
 TEX_ENCODING = re.compile(r"(?:^|[/.-])(?:la)?tex(?:$|\W)")
 MAX_NESTED = 8  # a page of thousands of nested carriers is no page with formulas
-DATA_NAME = re.compile(rb"(data-[a-z-]+)=")
 # Addresses, classes and texts of images that are formulas.
 IMAGE_TAG = re.compile(rb"<img[^>]*")
 IMAGE_WORDS = ("latex", "mimetex", "tex=", "tex.", "math", "equation", "formula", "codecogs", "eeimg", "ee_img", "ql-img", "upmath",
@@ -100,18 +99,17 @@ IMAGE_OPTIONS = re.compile(
 WIRIS = str.maketrans({"«": "<", "»": ">", "¨": '"', "§": "&", "`": "'"})
 
 
-def protect_formulas(tree: HTMLTree, lowered: bytes, protected: Protected) -> None:
+def protect_formulas(tree: HTMLTree, census: Census, protected: Protected) -> None:
     """Replace every formula of the page by a word, its rendered twin included. Code must be protected before."""
     if tree.document is None:
         return
-    if said := math_words(lowered):
-        if b"ltx_eqn_row" in lowered:
+    if said := census.math_words:
+        if "ltx_eqn_row" in census.classes:
             _join_rows(tree, protected)
         selectors = [selector for words, selector in CARRIERS if mentions(said, words)]
-        present = set(DATA_NAME.findall(lowered))
-        selectors += [f"[{name}]:not(code):not(pre)" for name in TEX_ATTRIBUTES if name.encode() in present]
+        selectors += [f"[{name}]:not(code):not(pre)" for name in TEX_ATTRIBUTES if name in census.attributes]
         _protect_elements(tree, ", ".join(selectors), protected)
-    if mentions(b" ".join(IMAGE_TAG.findall(lowered)), IMAGE_WORDS):
+    if "img" in census.tags and mentions(b" ".join(IMAGE_TAG.findall(census.lowered)), IMAGE_WORDS):
         for image in select(tree, "img"):
             if tex := tex_of_image(image):
                 display = _stands_alone(image) or "display" in (image.getattr("class") or "")

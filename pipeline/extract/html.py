@@ -15,15 +15,17 @@ from html import escape, unescape
 from textwrap import dedent
 from typing import Any
 
+import numba
 import numpy as np
 from resiliparse.parse.encoding import detect_encoding, map_encoding_to_html5
 from resiliparse.parse.html import HTMLTree
 
 from pipeline.errors import Drop
+from pipeline.extract.census import Census
 from pipeline.extract.code import BOMS
 from pipeline.extract.content import main_content
 from pipeline.extract.delimiters import Delimiters, delimiters_of, replace_delimited
-from pipeline.extract.dom import mentions, select
+from pipeline.extract.dom import select
 from pipeline.extract.flat import CHARACTERS, LINKED_WORDS, MARKED, TAGS, WORDS, Flat, flatten
 from pipeline.extract.formulas import protect_formulas
 from pipeline.extract.listings import protect_listings
@@ -53,14 +55,13 @@ FRAGMENT_TAG = re.compile(
 )
 COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.S)
 OTHER_MARKUP = re.compile(r"\A\s*<[?!]|</[a-z][\w:.-]*\s*>", re.I)  # XML of some kind
-CONTROL_BYTES = bytes([*range(0x09), *range(0x0E, 0x1B), *range(0x1C, 0x20)])
 MATHML_PREFIX = re.compile(r"<(/?)(?:m|mml|mathml):", re.I)
 PERMALINKS = "a.headerlink, span.mw-editsection, a.anchor, a.anchorjs-link, a.hash-link, a.heading-anchor, a.octicon-link"
 SAYS_LINK = re.compile(
     r"(?:(?:perma|direct|permanent|copy|link|anchor|edit|source|section|heading|headline|title|to|this|the|here)\W*)+",
     re.I,
 )
-PERMALINK_WORDS = ("headerlink", "editsection", "anchor", "hash-link", "octicon-link")
+PERMALINK_CLASSES = "headerlink mw-editsection anchor anchorjs-link hash-link heading-anchor octicon-link"
 # In XML an element without content may be closed at once; HTML would leave it open over all that follows.
 XHTML = re.compile(r"\s*<\?xml|[^>]*>?\s*<html[^>]*xmlns=[\"']http://www\.w3\.org/1999/xhtml", re.I)
 CLOSED_AT_ONCE = re.compile(
@@ -78,7 +79,8 @@ LEAST_SHARE_OF_KNOWN, LEAST_SHARE = 1 / 3, 1 / 2
 HIDDEN_TEXT = "[style*='display:none' i], [style*='display: none' i], [hidden]"
 UNFOLDED = "details, [class*=spoil i], [class*=more i], [class*=collaps i], [class*=expand i], [class*=toggle i], [class*=fold i]"
 LONG_PARAGRAPH = 80  # characters other than white space
-BOILERPLATE = frozenset(TAGS[name] for name in ("nav", "header", "footer", "aside", "form"))
+BOILERPLATE = [TAGS[name] for name in ("nav", "header", "footer", "aside", "form")]
+IS_BOILERPLATE = np.isin(np.arange(max(TAGS.values()) + 2), BOILERPLATE)
 REDIRECT = re.compile(rb"<meta[^>]{0,100}http-equiv=[\"']?refresh[^>]{0,100}?url=([^\"'>\s]+)", re.I)
 TEXT_FORMULA = re.compile(
     rb"\\[(\[]|\\begin\{|\$\$?[^$<>]{1,400}\$|\[(?:tex|itex|latex|math)\]|##[^#<>]{1,400}##|@@[^@<>]{1,400}@@"
@@ -96,9 +98,9 @@ def extract_html(payload: bytes, *, charset: str | None = None) -> dict[str, Any
     A text without any tag is given back as it is, its entities resolved (method "verbatim").
     Raises `Drop`: not_html (binary data, XML), undecodable, redirect (nothing but an address to go to), empty_text.
     """
-    html = decode_html(payload, charset)
+    html, source = _decoded(payload, charset)
     if TAG.search(html) or FRAGMENT_TAG.search(html):
-        return HTMLPage(html).extracted()
+        return HTMLPage(html, source).extracted()
     text = COMMENT.sub("", html)
     if OTHER_MARKUP.search(text):
         raise Drop("not_html", "no HTML tag in it")
@@ -111,31 +113,32 @@ def extract_html(payload: bytes, *, charset: str | None = None) -> dict[str, Any
 class HTMLPage:
     """One parse of one page on its way to text."""
 
-    def __init__(self, html: str, delimiters: Delimiters | None = None) -> None:
+    def __init__(self, html: str, source: bytes | None = None, delimiters: Delimiters | None = None) -> None:
+        """`source`: the same as UTF-8, if there is no need to encode it."""
+        source = html.encode("utf-8", "replace") if source is None else source
+        self.census = Census.of(source)
         if "/>" in html and XHTML.match(html[:2000]):
             html = CLOSED_AT_ONCE.sub(r"<\1\2></\1>", html)
-        if "<m:" in html or "<mml:" in html or "<mathml:" in html:
+        if any(tag.startswith(("m:", "mml:", "mathml:")) for tag in self.census.tags):
             html = MATHML_PREFIX.sub(r"<\1", html)
-        self.lowered = html.encode("utf-8", "replace").lower()
         self.tree = HTMLTree.parse(html)
         if self.tree.body is None:
             raise Drop("not_html", "no body")
-        self.delimiters = delimiters or delimiters_of(self.lowered)
-        self.protected = Protected.against(html)
+        self.delimiters = delimiters or delimiters_of(self.census)
+        self.protected = Protected.against(html, source)
 
     def extracted(self) -> dict[str, Any]:
-        linked = json_ld(self.tree, self.lowered)
-        metadata = metadata_of(self.tree, self.lowered, linked)
+        linked = json_ld(self.tree, self.census.lowered)
+        metadata = metadata_of(self.tree, self.census, linked)
         self.rewrite()
-        thread = thread_of(self.tree, self.lowered, linked)
+        thread = thread_of(self.tree, self.census, linked)
         if thread:
             _mark(thread)
             self._drop_hidden()
         flat = self.flat()
-        rendering = Rendering(flat, self.protected, self._text_formulas)
         extra_RC = self.protected_in(flat)
         kept_R = main_content(flat, extra_RC)
-        posts, inside_R, in_strings = self._posts(thread, flat, rendering) if thread else ([], kept_R, 0)
+        posts, inside_R, in_strings = self._posts(thread, flat) if thread else ([], kept_R, 0)
         words_R = (flat.counts_RC[:, WORDS] + extra_RC[:, 2]) * (kept_R | inside_R)
         if thread and _holds_enough(
             thread, in_strings, np.where(_headings(flat) & ~inside_R, 0, words_R), inside_R
@@ -143,9 +146,9 @@ class HTMLPage:
             text = _thread(self._line(thread.title or metadata["title"] or ""), posts)
         else:
             self.protected.restored.clear()
-            text, posts = Rendering(flat, self.protected, self._text_formulas).markdown(kept_R), []
+            text, posts = self._rendering(flat).markdown(kept_R), []
         if not text.strip():
-            redirect = REDIRECT.search(self.lowered)
+            redirect = REDIRECT.search(self.census.lowered)
             if redirect:
                 raise Drop("redirect", f"to {redirect[1].decode('utf-8', 'replace')}")
             raise Drop("empty_text", "no main content found")
@@ -159,7 +162,7 @@ class HTMLPage:
 
     def rewrite(self) -> None:
         """Code first, so that nothing in it is taken for a formula; tables after what their cells hold."""
-        if mentions(self.lowered, PERMALINK_WORDS):
+        if self.census.has(classes=PERMALINK_CLASSES):
             for link in select(self.tree, PERMALINKS):
                 said = "".join((link.text or "").split())
                 if (
@@ -169,13 +172,19 @@ class HTMLPage:
                     or SAYS_LINK.fullmatch(said)
                 ):
                     link.decompose()
-        protect_listings(self.tree, self.lowered, self.protected)
-        protect_formulas(self.tree, self.lowered, self.protected)
-        protect_tables(self.tree, self.protected, self.delimiters)
+        protect_listings(self.tree, self.census, self.protected)
+        protect_formulas(self.tree, self.census, self.protected)
+        if "table" in self.census.tags:
+            protect_tables(self.tree, self.protected, self.delimiters)
 
     def _drop_hidden(self) -> None:
         """What posts hold against copying and never show; not what a reader may unfold, nor most of a post."""
-        if not mentions(self.lowered, ("display:none", "display: none", " hidden")):
+        styles = self.census.styles
+        if (
+            "hidden" not in self.census.attributes
+            and "display:none" not in styles
+            and "display: none" not in styles
+        ):
             return
         for node in select(self.tree, HIDDEN_TEXT):
             body = node.parent_element and node.parent_element.closest("[data-reasonmill]")
@@ -193,19 +202,24 @@ class HTMLPage:
     def protected_in(self, flat: Flat) -> np.ndarray:
         """int32 (runs, 3): formulas, listings and tables of each run, and the words that stand in these."""
         extra_RC = np.zeros((flat.runs, 3), np.int32)
-        for match in re.finditer(rf"{self.protected.prefix}([mdcbt])(\d{{1,9}})z".encode(), flat.html):
-            node = int(np.searchsorted(flat.start_N, match.start(), side="right")) - 1
-            if int(match[2]) >= len(self.protected.items):
-                continue
-            if (run := int(flat.run_N[node])) >= 0:
-                extra_RC[run, 0 if match[1] in b"md" else 1] += match[1] != b"c"
-                extra_RC[run, 2] += len(self.protected.items[int(match[2])][1].split()) - 1
+        items = self.protected.items
+        found = [
+            (match.start(), match[1] in b"md", match[1] != b"c", len(items[number][1].split()) - 1)
+            for match in (self.protected.pattern.finditer(flat.html) if items else ())
+            if (number := int(match[2])) < len(items)
+        ]
         if self.delimiters:  # formulas that become words only when the text is rendered
-            for match in TEXT_FORMULA.finditer(flat.html):
-                node = int(np.searchsorted(flat.start_N, match.start(), side="right")) - 1
-                if (run := int(flat.run_N[node])) >= 0:
-                    extra_RC[run, 0] += 1
+            found += [(match.start(), True, True, 0) for match in TEXT_FORMULA.finditer(flat.html)]
+        if found:
+            at_I, is_formula_I, counts_I, words_I = np.array(found).T
+            run_I = flat.run_N[np.searchsorted(flat.start_N, at_I, side="right") - 1]
+            seen_I = run_I >= 0
+            np.add.at(extra_RC, (run_I[seen_I], 1 - is_formula_I[seen_I]), counts_I[seen_I])
+            np.add.at(extra_RC, (run_I[seen_I], 2), words_I[seen_I])
         return extra_RC
+
+    def _rendering(self, flat: Flat) -> Rendering:
+        return Rendering(flat, self.protected, self._text_formulas if self.delimiters else None)
 
     def _text_formulas(self, text: str) -> str:
         return replace_delimited(text, self.protected, self.delimiters)
@@ -214,11 +228,9 @@ class HTMLPage:
         """A title as Markdown: formulas and code in it as such, and nothing else taken for markup."""
         return self.protected.line(escaped(self._text_formulas(text)))
 
-    def _posts(
-        self, thread: Thread, flat: Flat, rendering: Rendering
-    ) -> tuple[list[dict[str, Any]], np.ndarray, int]:
+    def _posts(self, thread: Thread, flat: Flat) -> tuple[list[dict[str, Any]], np.ndarray, int]:
         """The posts as rows of the column, which runs are in them, and the words of those that are in none."""
-        in_strings = 0
+        in_strings, rendering = 0, self._rendering(flat)
         everything_R, inside_R = np.ones(flat.runs, bool), np.zeros(flat.runs, bool)
         places: dict[bytes, int] = {}
         for node in np.flatnonzero(flat.flags_N & MARKED).tolist():
@@ -230,7 +242,7 @@ class HTMLPage:
             author = self.protected.line(one.author) if one.author else one.author
             about = {"author": author, "date": one.date, "score": one.score}
             if isinstance(one.body, str):  # of JSON-LD, untouched by what was done to the tree
-                text = HTMLPage(_as_html(one.body), self.delimiters).whole()
+                text = HTMLPage(_as_html(one.body), delimiters=self.delimiters).whole()
                 in_strings += len(WORD.findall(text))
                 return about | {"text": text}
             node = places.get(place.encode())
@@ -253,11 +265,13 @@ class HTMLPage:
         """All text of the page, nothing left out."""
         self.rewrite()
         flat = self.flat()
-        return Rendering(flat, self.protected, self._text_formulas).markdown(np.ones(flat.runs, bool))
+        return self._rendering(flat).markdown(np.ones(flat.runs, bool))
 
     def formulas_kept(self, flat: Flat) -> float:
         """Share of the formulas and listings between the first and the last that was rendered; 1 without any."""
-        order = self.protected.in_order(flat.html.decode("utf-8", "replace"))
+        if not self.protected.items:
+            return 1.0
+        order = self.protected.in_order(flat.html)
         kept = [place for place, item in enumerate(order) if item in self.protected.restored]
         if not order or not kept:
             return float(not order)
@@ -270,15 +284,25 @@ def text_kept(flat: Flat, kept_R: np.ndarray) -> float:
     long_R = (counts_RC[:, CHARACTERS] >= LONG_PARAGRAPH) & (
         2 * counts_RC[:, LINKED_WORDS] < counts_RC[:, WORDS]
     )
-    total = kept = 0
-    for run in np.flatnonzero(long_R & (flat.tag_N[flat.block_R] == TAGS["p"])).tolist():
-        node = int(flat.block_R[run])
-        while node and flat.tag_N[node] not in BOILERPLATE:
-            node = int(flat.parent_N[node])
-        if not node:
-            total += int(counts_RC[run, CHARACTERS])
-            kept += int(counts_RC[run, CHARACTERS]) if kept_R[run] else 0
-    return kept / total if total else 1.0
+    long_P = np.flatnonzero(long_R & (flat.tag_N[flat.block_R] == TAGS["p"]))
+    long_P = long_P[_outside(flat.tag_N, flat.parent_N, flat.block_R[long_P], IS_BOILERPLATE)]
+    characters_P = counts_RC[long_P, CHARACTERS]
+    total = int(characters_P.sum())
+    return int(characters_P[kept_R[long_P]].sum()) / total if total else 1.0
+
+
+@numba.njit(cache=True, nogil=True)
+def _outside(
+    tag: np.ndarray, parent: np.ndarray, node_P: np.ndarray, is_boilerplate: np.ndarray
+) -> np.ndarray:
+    """bool: which nodes have nothing around them that is boilerplate by its tag."""
+    outside_P = np.zeros(len(node_P), np.bool_)
+    for place in range(len(node_P)):
+        node = node_P[place]
+        while node > 0 and not is_boilerplate[tag[node]]:
+            node = parent[node]
+        outside_P[place] = node == 0
+    return outside_P
 
 
 def _headings(flat: Flat) -> np.ndarray:
@@ -349,7 +373,12 @@ def _byline(said: dict[str, Any]) -> str:
 
 
 def decode_html(payload: bytes, charset: str | None = None) -> str:
-    """Bytes of a web page → str.
+    """Bytes of a web page → str: see `_decoded`."""
+    return _decoded(payload, charset)[0]
+
+
+def _decoded(payload: bytes, charset: str | None) -> tuple[str, bytes]:
+    """A web page as str and as UTF-8.
 
     Order: byte-order mark, the NULs of UTF-16, valid UTF-8, the transport's charset, `<meta>`, detection. Valid UTF-8 beats
     what the page declares, which is often a leftover; of other candidates the one with the fewest undecodable bytes wins. Raises `Drop`: not_html for binary data, undecodable above 5 % undecodable.
@@ -359,7 +388,9 @@ def decode_html(payload: bytes, charset: str | None = None) -> str:
             return _text(payload[len(mark) :].decode(encoding, "replace"))
     if utf16 := unmarked_utf16(payload):
         return _text(payload.decode(utf16, "replace"))
-    if b"\0" not in payload[:2000] and b"\x1b$" not in payload:  # neither UTF-16 nor ISO-2022
+    if b"\0" not in payload[:2000] and not (
+        b"\x1b" in payload and b"\x1b$" in payload
+    ):  # neither UTF-16 nor ISO-2022
         with contextlib.suppress(UnicodeDecodeError):
             return _text(payload.decode("utf-8"), payload)
     best: tuple[int, str] | None = None
@@ -381,9 +412,20 @@ def decode_html(payload: bytes, charset: str | None = None) -> str:
     return _text(best[1])
 
 
-def _text(text: str, utf8: bytes | None = None) -> str:
+def _text(text: str, utf8: bytes | None = None) -> tuple[str, bytes]:
     """Raises `Drop` for a text with more than 1 % control characters. `utf8`: the same, if there is no need to encode it."""
     data = text.encode("utf-8", "replace") if utf8 is None else utf8
-    if (len(data) - len(data.translate(None, CONTROL_BYTES))) * 100 > len(text):
+    if _controls(np.frombuffer(data, np.uint8)) * 100 > len(text):
         raise Drop("not_html", "binary data")
-    return text.replace("\0", "") if "\0" in text else text
+    if b"\0" in data:
+        return text.replace("\0", ""), data.replace(b"\0", b"")
+    return text, data
+
+
+@numba.njit(cache=True, nogil=True)
+def _controls(data: np.ndarray) -> int:
+    """Bytes of C0 that no text holds; tab, newlines, form feed and escape are fine."""
+    found = 0
+    for byte in data:
+        found += (byte < 9) | ((byte > 13) & (byte < 32) & (byte != 27))
+    return found

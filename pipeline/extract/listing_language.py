@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 from resiliparse.parse.html import ElementNode, Node, NodeType
@@ -63,11 +64,19 @@ def _declared(element: ElementNode, bare: bool) -> str:
     names = element.getattr("class") or ""
     if len(names) > 1000:
         return ""
+    attributes = LANGUAGE_ATTRIBUTES.intersection(element.attrs)
+    values = (
+        [element.getattr(name) or "" for name in element.attrs if name in attributes] if attributes else ()
+    )
+    return _language_in(names, tuple(values), bare) if names or values else ""
+
+
+@functools.lru_cache(maxsize=1_000)
+def _language_in(names: str, values: tuple[str, ...], bare: bool) -> str:
+    """The language that a class and the values of other attributes say. A page says the same many times."""
     said = SURE.findall(names)
-    for attribute in element.attrs:
-        if attribute in LANGUAGE_ATTRIBUTES:
-            value = element.getattr(attribute) or ""
-            said += SURE.findall(value) or value.split(";")[0].split()[:1]
+    for value in values:
+        said += SURE.findall(value) or value.split(";")[0].split()[:1]
     for name in said:
         if found := language_name(name):
             return found
@@ -95,11 +104,13 @@ def take_caption(node: ElementNode) -> str:
         for neighbour in (before, after):
             if neighbour is None or neighbour.tag not in CAPTION_TAGS:
                 continue
-            text = ANY_TAG.sub(" ", neighbour.inner_html[:2000]).strip()
+            html = neighbour.inner_html[:2000]
+            if (cut := html.find("<", 300)) > 0 and len(ANY_TAG.sub(" ", html[:cut]).strip()) > 80:
+                continue  # prose
+            text = ANY_TAG.sub(" ", html).strip()
             if not text or len(text) > 80:
                 continue
-            left = " ".join(CAPTION.sub(" ", text).split()).lower()
-            said = language_name(left.removesuffix(" code"), known=True) if left and len(left) < 25 else ""
+            left, said = _caption(text)
             # What follows and says a language alone is the caption of the next listing.
             if neighbour is before or not left or len(text) > len(left) + 2:
                 language = language or said
@@ -109,6 +120,13 @@ def take_caption(node: ElementNode) -> str:
             break
         above = above.parent_element
     return language
+
+
+@functools.lru_cache(maxsize=1_000)
+def _caption(text: str) -> tuple[str, str]:
+    """What a caption says besides "Copy" and the like, and the language that this is."""
+    left = " ".join(CAPTION.sub(" ", text).split()).lower()
+    return left, language_name(left.removesuffix(" code"), known=True) if left and len(left) < 25 else ""
 
 
 def _is_caption(neighbour: ElementNode, text: str) -> bool:

@@ -16,6 +16,7 @@ from html import escape
 
 from resiliparse.parse.html import ElementNode, HTMLTree
 
+from pipeline.extract.census import Census
 from pipeline.extract.code_language import guess_language, language_name
 from pipeline.extract.delimiters import PROSE
 from pipeline.extract.dom import classes, mentions, select
@@ -43,11 +44,21 @@ BOX_TAGS = frozenset(["td", "p", "div", "blockquote", "font", "span", "dd"])
 NO_BOX = re.compile(r"<(?:pre|table|img|h\d|ul|form)\b")
 INDENTED = re.compile(r"^(?: {2,}|\t)\S", re.MULTILINE)
 SIGNATURES = "h3.code-header, h4.code-header"  # of rustdoc, one line each
-LISTINGS = f"pre, xmp, listing, textarea, code, tt, kbd, samp, {SIGNATURES}, {EDITORS}, {BOXES}"
+TAGS = "pre, xmp, listing, textarea, code, tt, kbd, samp"
+# Each selector with the classes that it names, lower case.
+BY_CLASS = [
+    (selector, frozenset(re.findall(r"\.([\w-]+)", selector.lower())))
+    for selector in f"{SIGNATURES}, {EDITORS}, {BOXES}".split(", ")
+    if "." in selector
+]
+BY_STYLE = [
+    (selector, face[1]) for selector in BOXES.split(", ") if (face := re.match(r"\[style\*='(\w+)", selector))
+]
 EDITOR_CLASSES = frozenset(re.findall(r"\.([\w-]+)", EDITORS)) - {"memproto"}
 
 CELL_PROMPT = re.compile(r"\s*(?:In|Out)?\s*\[[\d*\s]*\]\s*:?\s*")  # of notebooks
 CELL_PROMPTS = "div.prompt, div.jp-InputPrompt, div.jp-OutputPrompt"
+CELL_CLASSES = "prompt jp-inputprompt jp-outputprompt"
 SPANS_TOGETHER = (
     "</code><code", "</tt><tt", "</kbd><kbd", "</code><br", "</tt><br", "</code>\n<br", "</tt>\n<br",
 )  # fmt: skip
@@ -61,10 +72,12 @@ PARAGRAPHS = re.compile(r"\n[ \t]*\n\s*?(?=[^\n])")
 ALIGNED = re.compile(r"\S(?: {3,}|\t)\S|^\s*[|+*=_~-]{3}|^\s*[|+]", re.MULTILINE)
 
 
-def protect_listings(tree: HTMLTree, lowered: bytes, protected: Protected) -> None:
+def protect_listings(tree: HTMLTree, census: Census, protected: Protected) -> None:
     """Replace every listing and code span of the page by a word. Formulas in `code.math` and `pre.math` are left (GitLab)."""
-    found = select(tree, LISTINGS)
-    if mentions(lowered, ("prompt",)) and any(node.tag == "pre" for node in found):
+    lowered = census.lowered
+    selector = _selector(census)
+    found = select(tree, selector) if selector else []
+    if census.has(classes=CELL_CLASSES) and any(node.tag == "pre" for node in found):
         for prompt in select(tree, CELL_PROMPTS):
             if CELL_PROMPT.fullmatch(prompt.text or ""):
                 prompt.decompose()
@@ -91,6 +104,15 @@ def protect_listings(tree: HTMLTree, lowered: bytes, protected: Protected) -> No
                 _protect_box(tree, node, html, protected)
         elif _is_editor(node):
             _protect_editor(tree, node, protected)
+
+
+def _selector(census: Census) -> str:
+    """What may be a listing on this page: a selector with all that there is takes a millisecond."""
+    asked = [tag for tag in TAGS.split(", ") if tag in census.tags]
+    asked += [selector for selector, names in BY_CLASS if names <= census.classes]
+    asked += [selector for selector, face in BY_STYLE if face in census.styles]
+    asked += ["font[face*='courier' i]"] if "font" in census.tags else []
+    return ", ".join(asked)
 
 
 def _join_github(tree: HTMLTree, field: ElementNode) -> bool:

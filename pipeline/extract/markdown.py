@@ -11,21 +11,28 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numba
 import numpy as np
 
-from pipeline.extract.flat import BLOCKS, BR, IS_UNSEEN, TAGS, TEXT, WORDS, Flat
+from pipeline.extract.flat import BLOCKS, BR, SIGNS, TAGS, TEXT, UNSEEN, WORDS, Flat
 from pipeline.extract.protect import Protected
 
 BLOCK_TAGS = frozenset(TAGS[name] for name in BLOCKS)
 HEADINGS = {TAGS[f"h{level}"]: level for level in range(1, 7)}
+UNSEEN_TAGS = frozenset(TAGS[name] for name in UNSEEN)
 LI, OL, QUOTE, SUP, SUB = (TAGS[name] for name in ("li", "ol", "blockquote", "sup", "sub"))
+IS_AROUND = np.isin(
+    np.arange(max(TAGS.values()) + 2), [*HEADINGS, LI, QUOTE]
+)  # tags that say how a block is written
 ENTITY = {"&nbsp;": " ", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&amp;": "&"}
 ENTITIES = re.compile("|".join(ENTITY))
 TAG = re.compile(rb"<[^>\"]*(?:\"[^\"]*\"[^>\"]*)*>")
 STRAY_QUOTE = re.compile(
     rb'"="|"\s[^\s<>="]*="|"\s"[^\s<>="]*='
 )  # in the name of an attribute: <a href="x"">
-NOT_PLAIN = re.compile(rb"<(?:br|su[bp]|s[ct]|t[ei]|svg|select|canvas|video|audio|object|iframe|!)")
+NOT_PLAIN = re.compile(
+    rb"<(?:br|su[bp]|script|style|template|textarea|title|svg|select|canvas|video|audio|object|iframe|!)"
+)
 SPACES = re.compile(r"[ \t\r\n\f\v\xa0]+")
 START = re.compile(rb'\bstart="(\d{1,9})"')
 ID = re.compile(rb' (?:id|name)="([^"]*)"')
@@ -62,16 +69,18 @@ LINE_START = re.compile(  # a heading, quote, item, rule, fence, underlined head
 
 @dataclass
 class Rendering:
-    """Renders ranges of one page. `text_formulas` turns formulas of running text into words of `protected`."""
+    """Renders ranges of one page. `text_formulas` turns formulas of running text into words of `protected`.
+
+    Most runs are one text that holds nothing that Markdown could take for markup: these pass by what others need.
+    """
 
     flat: Flat
     protected: Protected
     text_formulas: Callable[[str], str] | None = None
-    _tag: list[int] = field(init=False)
-    _parent: list[int] = field(init=False)
+    _near_N: np.ndarray = field(init=False)  # the node or the next above it that is a heading, item or quote
 
     def __post_init__(self) -> None:
-        self._tag, self._parent = self.flat.tag_N.tolist(), self.flat.parent_N.tolist()
+        self._near_N = _near(self.flat.tag_N, self.flat.parent_N, IS_AROUND)
         self._around: dict[int, _Around] = {}
         self._numbers: dict[int, int] = {}
         self._notes: dict[int, str] = {}  # block → number of the footnote it holds
@@ -92,15 +101,15 @@ class Rendering:
             ):  # a note stands below
                 continue
             node = int(np.searchsorted(flat.start_N, match.start(), side="right")) - 1
-            while node and self._tag[node] not in BLOCK_TAGS:
-                node = self._parent[node]
+            while node and int(flat.tag_N[node]) not in BLOCK_TAGS:
+                node = int(flat.parent_N[node])
             found[match[1]] = node
         return found
 
     def markdown(self, kept_R: np.ndarray, low: int = 0, high: int | None = None) -> str:
         """The kept runs among those that begin within the nodes low … high − 1."""
         flat = self.flat
-        first, last = np.searchsorted(flat.first_R, [low, flat.last_N[0] if high is None else high])
+        first, last = (0, flat.runs) if high is None else np.searchsorted(flat.first_R, [low, high]).tolist()
         if self._targets:
             self._kept_R = np.zeros(flat.runs, bool)
             self._kept_R[first:last] = kept_R[first:last]
@@ -108,17 +117,34 @@ class Rendering:
         out: list[str] = []
         before: _Around | None = None
         widths: dict[int, int] = {}  # of the items that were begun: columns
-        for run in (np.flatnonzero(kept_R[first:last]) + first).tolist():
-            text = self._text(run)
+        run_K = np.flatnonzero(kept_R[first:last]) + first
+        first_K, final_K = flat.first_R[run_K], flat.final_R[run_K]
+        has_signs_K = flat.counts_RC[run_K, SIGNS] > 0
+        for run, block, near, first, final, start, end, has_signs in zip(
+            run_K.tolist(), (block_K := flat.block_R[run_K]).tolist(), self._near_N[block_K].tolist(), first_K.tolist(),
+            final_K.tolist(), flat.start_N[first_K].tolist(), flat.end_N[final_K].tolist(), has_signs_K.tolist(),
+            strict=True,
+        ):  # fmt: skip
+            raw = flat.html[start:end]
+            if first == final or (
+                not NOT_PLAIN.search(raw) and not (b'"' in raw and STRAY_QUOTE.search(raw))
+            ):
+                text = (raw if first == final else TAG.sub(b"", raw)).decode("utf-8", "replace")
+                text = " ".join(_unescaped(text).split())
+            else:
+                text, has_signs = self._text(first, final), True
             if not text:
                 continue
-            around = self._around_of(int(flat.block_R[run]), low)
+            around = self._around_of(block, near, low) if near > low or self._notes else NOTHING_AROUND
             if around.is_note:
                 text = BACK.sub("", text)
             level = around.heading if around.heading and self._is_heading(run, around.heading_node) else 0
-            lines, solid = self._restored(text, level)
-            if not lines:
-                continue
+            if has_signs or self.text_formulas is not None or self.protected.prefix in text:
+                lines, solid = self._restored(text, level, has_signs)
+                if not lines:
+                    continue
+            else:
+                lines, solid = ["#" * level + " " + text if level else _line_start(text)], False
             begun = 0
             if level:  # the items around a heading are parts of the page, not items
                 widths.update((node, 0) for node, mark in around.containers if mark != ">")
@@ -129,12 +155,15 @@ class Rendering:
                 widths[begun] = 4 if around.is_note else len(dict(around.containers)[begun])
             if before is not None:
                 tight = begun and before.item and not solid and self._is_tight(before, around, widths)
-                out.append("\n" if tight else f"\n{_prefix(_shared(before, around), widths).rstrip()}\n")
+                shared = _shared(before, around) if before.containers and not tight else ()
+                out.append("\n" if tight else f"\n{_prefix(shared, widths).rstrip()}\n" if shared else "\n\n")
             if around.containers:
                 rest = _prefix(around.containers, widths)
                 begin = _prefix(around.containers, widths, begun) if begun else rest
                 lines = [(rest if number else begin) + line for number, line in enumerate(lines)]
-            out.append("\n".join(line if line.strip() else line.rstrip() for line in lines))
+            if len(lines) > 1:
+                lines = [line if line.strip() else line.rstrip() for line in lines]
+            out.append("\n".join(lines))
             before = around
         return "".join(out)
 
@@ -163,15 +192,10 @@ class Rendering:
         is_first = run == 0 or first_R[run - 1] < node
         return bool(is_first and self.flat.counts_RC[run, WORDS] <= MOST_WORDS["heading"])
 
-    def _text(self, run: int) -> str:
-        """A run's text with words for formulas and code, spaces collapsed, `<br>` as a line end."""
+    def _text(self, first: int, final: int) -> str:
+        """The text of a run with `<br>` as line ends, powers and footnotes; spaces collapsed."""
         flat = self.flat
-        first, final = int(flat.first_R[run]), int(flat.final_R[run])
-        raw = flat.html[flat.start_N[first] : flat.end_N[final]]
-        if first == final:
-            return _plain(raw)
-        if not NOT_PLAIN.search(raw) and not (b'"' in raw and STRAY_QUOTE.search(raw)):
-            return _plain(TAG.sub(b"", raw))
+        kinds = flat.tag_N[first : final + 1].tolist()
         pieces: list[str] = []
         closing: list[
             tuple[int, int, int]
@@ -180,13 +204,13 @@ class Rendering:
         while node <= final:
             while closing and node >= closing[-1][0]:
                 self._close(pieces, *closing.pop())
-            kind = self._tag[node]
+            kind = kinds[node - first]
             if kind == TEXT:
                 text = flat.html[flat.start_N[node] : flat.end_N[node]].decode("utf-8", "replace")
                 pieces.append(SPACES.sub(" ", _unescaped(text)))
             elif kind == BR:
                 pieces.append("\n")
-            elif IS_UNSEEN[kind]:
+            elif kind in UNSEEN_TAGS:
                 node = int(flat.last_N[node])
                 continue
             elif kind in (SUP, SUB):
@@ -202,7 +226,7 @@ class Rendering:
         text = "".join(pieces[begin:]).strip()
         before = "".join(pieces[max(0, begin - 1) : begin])
         if label := NOTE_TEXT.fullmatch(text):
-            flat, around = self.flat, self._parent[node]
+            flat, around = self.flat, int(self.flat.parent_N[node])
             target = HREF.search(flat.html[flat.start_N[node] : flat.end_N[node]])
             target = target or HREF.search(flat.html[flat.start_N[around] : flat.inner_N[around]])
             if target:
@@ -219,7 +243,7 @@ class Rendering:
         ):
             return
         if re.fullmatch(r"[\w+\-−*/=.,()′]{1,12}", text) and self.protected.prefix not in text:
-            sign = "^" if self._tag[node] == SUP else "_"
+            sign = "^" if self.flat.tag_N[node] == SUP else "_"
             pieces[begin:] = [sign + (text if len(text) == 1 else "{" + text + "}")]
 
     def _is_note(self, reference: int, block: int, label: str) -> bool:
@@ -238,14 +262,15 @@ class Rendering:
         self._notes[block], self._labels[label] = label, block
         return True
 
-    def _restored(self, text: str, level: int) -> tuple[list[str], bool]:
+    def _restored(self, text: str, level: int, has_signs: bool) -> tuple[list[str], bool]:
         """Lines with formulas, code and tables in place of their words; whether there is a block among them.
 
         What stands before the first block is the heading, where the level of one is given.
         """
         if self.text_formulas is not None:
             text = self.text_formulas(text)  # may escape dollars itself
-        text = escaped(text)
+            has_signs = True
+        text = escaped(text) if has_signs else text
         parts = self.protected.parts(text) if self.protected.prefix in text else [(text, False)]
         lines: list[str] = []
         solid = False
@@ -261,17 +286,20 @@ class Rendering:
             lines.pop()
         return lines, solid
 
-    def _around_of(self, block: int, low: int) -> _Around:
-        if found := self._around.get(block):
+    def _around_of(self, block: int, near: int, low: int) -> _Around:
+        """`near`: the block or the next above it that is a heading, item or quote; a footnote may be any block."""
+        key = -block if self._notes else near
+        if found := self._around.get(key):
             return found
+        flat = self.flat
         heading = heading_node = item = 0
         is_note = False
         containers: list[tuple[int, str]] = []
-        node = block
+        node = block if self._notes else near
         for _ in range(DEEPEST):
             if node <= low:
                 break
-            kind = self._tag[node]
+            kind = int(flat.tag_N[node])
             if node in self._notes and not item:
                 item, is_note = node, True
                 containers.append((node, f"[^{self._notes[node]}]: "))
@@ -282,25 +310,28 @@ class Rendering:
                 containers.append((node, self._marker(node)))
             elif kind == QUOTE:
                 containers.append((node, ">"))
-            node = self._parent[node]
+            node = int(flat.parent_N[node])
+            if not self._notes:
+                node = int(self._near_N[node])
         around = _Around(heading, heading_node, item, is_note, tuple(reversed(containers)))
-        self._around[block] = around
+        self._around[key] = around
         return around
 
     def _marker(self, item: int) -> str:
-        parent = self._parent[item]
-        if self._tag[parent] != OL:
+        flat = self.flat
+        parent = int(flat.parent_N[item])
+        if flat.tag_N[parent] != OL:
             return "- "
         number = self._numbers.get(item)
         if number is None:
-            found = START.search(self.flat.html[self.flat.start_N[parent] : self.flat.inner_N[parent]])
+            found = START.search(flat.html[flat.start_N[parent] : flat.inner_N[parent]])
             number = int(found[1]) if found else 1
-            child, end = parent + 1, int(self.flat.last_N[parent])
+            child, end = parent + 1, int(flat.last_N[parent])
             while child < end:
-                if self._tag[child] == LI:
+                if flat.tag_N[child] == LI:
                     self._numbers[child] = number
                     number += 1
-                child = int(self.flat.last_N[child])
+                child = int(flat.last_N[child])
             number = self._numbers.get(item, 1)
         return f"{number}. "
 
@@ -316,6 +347,18 @@ class _Around:
     containers: tuple[
         tuple[int, str], ...
     ]  # from the outermost: node, and the marker of an item or ">" of a quote
+
+
+NOTHING_AROUND = _Around(0, 0, 0, False, ())
+
+
+@numba.njit(cache=True, nogil=True)
+def _near(tag: np.ndarray, parent: np.ndarray, is_around: np.ndarray) -> np.ndarray:
+    """Of every node: itself or the next above it whose tag counts, 0 if there is none."""
+    near = np.zeros(len(tag), np.int32)
+    for node in range(1, len(tag)):
+        near[node] = node if is_around[tag[node]] else near[parent[node]]
+    return near
 
 
 def _shared(before: _Around, around: _Around) -> tuple[tuple[int, str], ...]:
@@ -336,10 +379,6 @@ def _prefix(containers: tuple[tuple[int, str], ...], widths: dict[int, int], beg
         "> " if mark == ">" else mark if node == begun else " " * widths.get(node, 0)
         for node, mark in containers
     )
-
-
-def _plain(raw: bytes) -> str:
-    return " ".join(_unescaped(raw.decode("utf-8", "replace")).split())
 
 
 def _unescaped(text: str) -> str:

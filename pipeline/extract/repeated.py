@@ -7,9 +7,10 @@ what they announce, reviews and comments stand below something longer than they 
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from types import MappingProxyType
 
 from resiliparse.parse.html import ElementNode, HTMLTree
 
@@ -17,21 +18,21 @@ from pipeline.extract.dates import date_in, date_of_post
 from pipeline.extract.dom import classes, select
 
 BOX = re.compile(
-    rb"post|repl[yi]|comment|message|msg|answer|response|entry|floor|thread|topic|discussion|question"
+    r"post|repl[yi]|comment|message|msg|answer|response|entry|floor|thread|topic|discussion|question"
 )
 NO_BOX = re.compile(
-    rb"review|testimonial|rating|product|[-_]card|teaser|promo|related|sidebar|widget|menu|nav|footer|search|"
-    rb"listing|recent|popular|latest|similar|tweet|icon|button|btn|count|avatar|form|^fa-|^js-|info|meta|tools|"
-    rb"date|time"
+    r"review|testimonial|rating|product|[-_]card|teaser|promo|related|sidebar|widget|menu|nav|footer|search|"
+    r"listing|recent|popular|latest|similar|tweet|icon|button|btn|count|avatar|form|^fa-|^js-|info|meta|tools|"
+    r"date|time"
 )
-PERSON = re.compile(rb"author|user|poster|nick|member|profile|byline|avatar|creator|writer")
-TALK = re.compile(rb"repl[yi]|quote|answer|forum|topic|thread|comment|bbs|board")
-FORUM = re.compile(rb"(?<![a-z])(?:forum|forums|bbs|topic|qna)(?![a-z])")
+PERSON = re.compile(r"author|user|poster|nick|member|profile|byline|avatar|creator|writer")
+TALK = re.compile(r"repl[yi]|quote|answer|forum|topic|thread|comment|bbs|board")
+# Of class names, each after a space. What they begin with stands first in the patterns: it is what is searched fast.
+FORUM = re.compile(r"[^a-z](?:forum|forums|bbs|topic|qna)(?![a-z])")
 BLOG = re.compile(
-    rb"(?<![\w-])(?:entry-content|wp-block|single-post|article-body|article-content|post-content|hentry|"
-    rb"story-body)"
+    r" (?:entry-content|wp-block|single-post|article-body|article-content|post-content|hentry|story-body)"
 )
-REPLY = re.compile(rb"repl[yi]|comment|answer|response")
+REPLY = re.compile(r"repl[yi]|comment|answer|response")
 AUTHOR = (
     "[itemprop=author], [rel=author], [class*=author i], [class*=user i], [class*=poster i], [class*=nick i], "
     "[class*=byline i], [class*=member i], [class*=creator i], [class*=writer i], "
@@ -57,9 +58,14 @@ SAMPLE = 8  # boxes looked at before all are
 LEAST_TEXT = 40  # characters of a box, on the average
 LEAST_OPENING = 80  # characters
 LONGEST_USER = 25  # characters of a link in a heading: a name, or a day, and no headline
+MARKUP = re.compile(r"<[^>]*(?:>|\Z)")
+FIRST = 400  # characters of a box, in which its day stands
 LONGEST_NAME = 50  # characters; around it stands the card of the user
 LONGEST_DATE = 100  # characters; what is longer says something else than a day
 LONGEST_LABEL = 15  # characters without white space around a date ("Posted on"); a sentence is longer
+
+
+NOTHING: Mapping[ElementNode, ElementNode] = MappingProxyType({})
 
 
 @dataclass
@@ -71,18 +77,16 @@ class Found:
     date: str | None
 
 
-def repeated_posts(tree: HTMLTree, used: list[bytes]) -> list[Found]:
+def repeated_posts(tree: HTMLTree, names: str, values: dict[str, int]) -> list[Found]:
     """The posts of a thread in page order, or [].
 
-    `used` is every class attribute of the page's source, lower case. Changes the tree where it finds a thread:
-    buttons and signatures go.
+    `names`: the page's class names, lower case, each after a space; `values`: its class attributes, and how often each
+    stands there. Changes the tree where it finds a thread: buttons and signatures go.
     """
-    values = Counter(used)
-    names = b" ".join(values)
     if not (TALK.search(names) and PERSON.search(names) and BOX.search(names)) or tree.body is None:
         return []
     forum = FORUM.search(names)
-    if BLOG.search(names) and not forum:
+    if not forum and BLOG.search(names):
         return []
     tried = []
     for name in _candidates(values, comments=forum is not None):
@@ -92,29 +96,29 @@ def repeated_posts(tree: HTMLTree, used: list[bytes]) -> list[Found]:
         if len(boxes) > (1 if forum else 2) and length >= LEAST_TEXT * len(boxes) and _is_talk(boxes):
             if not _covers(tree, name, length):
                 return []
-            opening = _opening(boxes[0]) if forum and REPLY.search(name.encode()) else None
-            return _parts(boxes if opening is None else [opening, *boxes])
+            opening = opening_post(boxes[0]) if forum and REPLY.search(name) else None
+            return parts_of(boxes if opening is None else [opening, *boxes])
     return []
 
 
-def _candidates(values: Counter[bytes], comments: bool) -> list[str]:
+def _candidates(values: dict[str, int], comments: bool) -> list[str]:
     """Class names that may be those of posts, frequent ones first; of those on the same elements one."""
-    where: dict[bytes, list[bytes]] = {}
+    where: dict[str, list[str]] = {}
     for value in values:
         if BOX.search(value):
             for name in value.split():
                 where.setdefault(name, []).append(value)
-    likely: dict[tuple[bytes, ...], tuple[int, str]] = {}
+    likely: dict[tuple[str, ...], tuple[int, str]] = {}
     for name, within in where.items():
         count = sum(values[value] for value in within)
         if (
             2 <= count <= MOST_BOXES
-            and re.fullmatch(rb"[\w-]+", name)
+            and re.fullmatch(r"[\w-]+", name)
             and BOX.search(name)
             and not NO_BOX.search(name)
-            and (comments or b"comment" not in name)
+            and (comments or "comment" not in name)
         ):
-            likely.setdefault(tuple(within), (count, name.decode()))
+            likely.setdefault(tuple(within), (count, name))
     return [name for _, name in sorted(likely.values(), key=lambda pair: -pair[0])[:MOST_CANDIDATES]]
 
 
@@ -141,14 +145,19 @@ def _is_talk(boxes: list[ElementNode]) -> bool:
     same = [sum(node.getattr("class") == name for node in select(box, AUTHOR)) for box in sample]
     if name and sorted(same)[len(sample) // 2] > 3:
         return False  # each box is a list of posts
+    return has_own_words(sample, [box.text or "" for box in sample])
+
+
+def has_own_words(boxes: list[ElementNode], texts: list[str]) -> bool:
+    """Whether boxes are no teasers, which link to what they announce, nor full of links. `texts`: those of the boxes."""
     headlines = {
         h.text
-        for box in sample
+        for box in boxes
         for h in select(box, HEADLINES)[:1]
         if len((h.text or "").strip()) > LONGEST_USER
     }
-    linked = sum(len(a.text or "") for box in sample for a in select(box, "a")[:60])
-    return len(headlines) < 0.6 * len(sample) and 2 * linked < sum(len(box.text or "") for box in sample)
+    linked = sum(len(a.text or "") for box in boxes for a in select(box, "a")[:60])
+    return len(headlines) < 0.6 * len(boxes) and 2 * linked < sum(map(len, texts))
 
 
 def _covers(tree: HTMLTree, name: str, length: int) -> bool:
@@ -157,7 +166,7 @@ def _covers(tree: HTMLTree, name: str, length: int) -> bool:
     return sum(len(paragraph.text or "") for paragraph in outside) < 0.6 * length
 
 
-def _opening(first: ElementNode) -> ElementNode | None:
+def opening_post(first: ElementNode) -> ElementNode | None:
     """What stands before the first box, not a heading or a menu: the post that all others answer."""
     node = first
     for _ in range(6):
@@ -176,17 +185,22 @@ def _opening(first: ElementNode) -> ElementNode | None:
     return None
 
 
-def _parts(boxes: list[ElementNode]) -> list[Found]:
-    said = [(box, _name(box), _dates(box)) for box in boxes]
+def parts_of(
+    boxes: list[ElementNode],
+    people: Mapping[ElementNode, ElementNode] = NOTHING,
+    days: Mapping[ElementNode, ElementNode] = NOTHING,
+) -> list[Found]:
+    """What each box of a thread says, who and when. `people`, `days`: box → name and day, where these are known."""
+    said = [
+        (box, people.get(box) or _name(box), [days[box]] if box in days else _dates(box)) for box in boxes
+    ]
     # The longest box shows best where the words are: in a short one the user's card is longer than the post.
     body = _body(*max(said, key=lambda parts: _weight(parts[0])))
     names = [name for name in classes(body) if re.fullmatch(r"[\w-]+", name)]
     selector = "".join(f"[class~='{name}']" for name in names[:2]) if body not in boxes else ""
     posts = []
     for box, author, dates in said:
-        day = next((date for node in dates if (date := _date(node))), None) or date_of_post(
-            (box.text or "")[:400]
-        )
+        day = next((date for node in dates if (date := _date(node))), None) or date_of_post(first_words(box))
         same = [node for node in select(box, selector)[:6] if (node.text or "").strip()] if selector else []
         mine = same[0] if same else _body(box, author, dates)
         for button in select(mine, BUTTONS):
@@ -194,6 +208,11 @@ def _parts(boxes: list[ElementNode]) -> list[Found]:
         if (mine.text or "").strip():
             posts.append(Found(mine, box.getattr("data-author") or _words(author), day))
     return posts
+
+
+def first_words(box: ElementNode) -> str:
+    """What stands first in a box, with a space where an element ends: the tree's own text has none in "ann2024-03-05"."""
+    return " ".join(MARKUP.sub(" ", (box.inner_html or "")[: 4 * FIRST]).split())[:FIRST]
 
 
 def _dates(box: ElementNode) -> list[ElementNode]:
@@ -234,7 +253,7 @@ def _name(box: ElementNode) -> ElementNode | None:
         text = " ".join((node.text or "").split())
         if not 2 <= len(text) <= LONGEST_NAME or (NO_NAME.search(name) and "name" not in name):
             continue
-        named = text.startswith("@") or not PERSON.search(name.lower().encode())
+        named = text.startswith("@") or not PERSON.search(name.lower())
         if named and node.closest("p, blockquote") is not None:
             continue
         if found is not None and not found.contains(node):

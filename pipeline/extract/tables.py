@@ -33,7 +33,7 @@ DATA_NAMES = re.compile(
 )
 LAYOUT_NAMES = re.compile(
     r"nav|menu|calendar|(?<!fixed-)layout|multicol|\btoc\b|footer|sidebar|mbox|social|pager|crumb|forumline|tborder|tablebg|\bpost|presentation|"
-    r"gallery|banner|login|search|ltx_eqn"
+    r"gallery|banner|fatitem|comment-tree|login|search|ltx_eqn"
 )
 HEADING = re.compile(r"<h[1-6]\b")
 HEADING_CELL = re.compile(r"<t[dh]\b[^>]*>\s*<h[1-6]\b[^>]*>(?:(?!</h).)*</h[1-6]>\s*</t[dh]>", re.DOTALL)

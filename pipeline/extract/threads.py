@@ -9,56 +9,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import replace
+from functools import cache
 from html import escape
 from typing import Any
 
 from resiliparse.parse.html import ElementNode, HTMLTree
 
+from pipeline.extract.census import Census
+from pipeline.extract.controls import controlled_posts
 from pipeline.extract.dates import date_in, date_of_post
-from pipeline.extract.dom import select
-from pipeline.extract.metadata import iso_date, name_of
-from pipeline.extract.platforms import PLATFORMS, Parts, Platform
+from pipeline.extract.declared import declared_thread, integer, preloaded_thread
+from pipeline.extract.dom import mentions, select
+from pipeline.extract.markup import Parts, Platform
+from pipeline.extract.metadata import iso_date
+from pipeline.extract.platforms import PLATFORMS
+from pipeline.extract.posts import Comment, Post, Thread
 from pipeline.extract.repeated import repeated_posts
 
-
-@dataclass
-class Comment:
-    """What somebody remarks on a post. A body that is a string is HTML of its own."""
-
-    body: ElementNode | str
-    author: str | None = None
-    date: str | None = None
-    score: int | None = None
-
-
-@dataclass
-class Post:
-    """One contribution to a thread. `accepted` is None where the platform or the page knows no such mark."""
-
-    body: ElementNode | str
-    author: str | None = None
-    date: str | None = None
-    score: int | None = None
-    accepted: bool | None = None
-    comments: tuple[Comment, ...] = ()
-
-
-@dataclass
-class Thread:
-    """Posts in reading order, the opening post first. `title` is None where no heading says it."""
-
-    title: str | None
-    posts: list[Post] = field(default_factory=list)
-    platform: str = ""
-
-
-CLASS = re.compile(rb'class=["\']?([^"\'>]+)')
-MARKS = [(platform, frozenset(platform.marks.encode().split())) for platform in PLATFORMS]
+MARKS = [(platform, frozenset(platform.marks.split())) for platform in PLATFORMS]
+NO_CLASS = re.compile(r"\[[^\]]*\]|:not\([^)]*\)")
+CLASS_NAME = re.compile(r"\.([\w-]+)")
 OPENING = re.compile(rb"schema\.org/(?:question|qapage|discussionforumposting)")
 HEAD = 5_000  # bytes
 PROTECTED = re.compile(r"Qz\d*x[a-z]\d+z|\\[(\[]|\$\$")  # a formula or code, in its place a word
-QUOTE_HEADER = ".quotetitle, .quoteheader, p.citation, .topslice_quote"
+QUOTE_HEADER = ".quotetitle, .quoteheader, p.citation, .topslice_quote, cite"
 AUTHOR_ATTRIBUTES = ("data-author", "author", "data-username")
 DATE_ATTRIBUTES = (
     "datetime", "content", "data-time", "data-timestamp", "data-utc", "ts", "title", "data-tippy-content",
@@ -70,38 +45,36 @@ MOST_POSTS = 2_000  # of one page; one with more is no thread to us, for the tim
 MOST_CANDIDATES = 6  # of a part within one box
 HEADER = 500  # characters before a body, where a date may stand
 
-DEEPEST = 200  # replies to replies in JSON-LD
-NUMBER = re.compile(r"([-−]?\d[\d,]{0,12})(\.\d+)?\s?([km万])?\b", re.I)
-MANY = {"k": 1e3, "m": 1e6, "万": 1e4}
 
-
-def thread_of(tree: HTMLTree, lowered: bytes, linked: list[dict[str, Any]]) -> Thread | None:
+def thread_of(tree: HTMLTree, census: Census, linked: list[dict[str, Any]]) -> Thread | None:
     """The thread a page shows; None when it shows none: an article with comments below it is an article.
 
-    `lowered` is the page as lower-case UTF-8, `linked` its JSON-LD. Changes the tree: see the module's docstring.
+    `census` is that of the page's source, `linked` its JSON-LD. Changes the tree: see the module's docstring.
     """
-    classes = CLASS.findall(lowered)
-    used = frozenset(b" ".join(set(classes)).split())
+    names = " " + " ".join(census.classes)
     single: Thread | None = None
     for platform, marks in MARKS:
         if platform.name == "schema.org":
-            if not _is_discussion(tree, lowered):
+            if not _is_discussion(tree, census):
                 continue
-        elif used.isdisjoint(marks) and not (
-            platform.mention and platform.mention.encode() in lowered[:HEAD]
+        elif census.classes.isdisjoint(marks) and not (
+            platform.mention and platform.mention.encode() in census.lowered[:HEAD]
         ):
             continue
+        platform = _there(platform, census)
         posts = _posts(tree, platform)
         if len(posts) > 1:
             return Thread(_title(tree, platform), posts, platform.name)
         if posts and posts[0].author and platform.alone and single is None:
             single = Thread(_title(tree, platform), posts, platform.name)
-    declared = [thread for item in linked if (thread := _from_json(item)) is not None]
+    if single is None and "data-preloaded" in census.attributes and (shown := preloaded_thread(tree)):
+        return shown
+    declared = [thread for item in linked if (thread := declared_thread(item)) is not None]
     if len(declared) == 1 and len(declared[0].posts) > 1:  # several questions are an FAQ
         return declared[0]
     if single is not None:
         return single
-    found = repeated_posts(tree, classes)
+    found = repeated_posts(tree, names, census.class_values) or controlled_posts(tree, census.lowered, names)
     if not found:
         return None
     _drop_quotes([post.body for post in found], "blockquote")
@@ -112,9 +85,38 @@ def thread_of(tree: HTMLTree, lowered: bytes, linked: list[dict[str, Any]]) -> T
     )
 
 
-def _is_discussion(tree: HTMLTree, lowered: bytes) -> bool:
+def _there(platform: Platform, census: Census) -> Platform:
+    """A platform without those alternatives of its selectors whose classes the page does not have: asked for nothing."""
+
+    def there(selectors: str) -> str:
+        return ", ".join(one for one in selectors.split(", ") if _classes_of(one) <= census.classes)
+
+    def parts(of: Parts) -> Parts:
+        return replace(
+            of, author=there(of.author), date=there(of.date), score=there(of.score), noise=there(of.noise)
+        )
+
+    return replace(
+        platform,
+        post=parts(platform.post),
+        comment=parts(platform.comment) if platform.comment else None,
+        title=there(platform.title),
+        quote=there(platform.quote),
+        noise=there(platform.noise),
+    )
+
+
+@cache
+def _classes_of(selector: str) -> frozenset[str]:
+    """The class names without which a selector finds nothing."""
+    return frozenset(name.lower() for name in CLASS_NAME.findall(NO_CLASS.sub("", selector)))
+
+
+def _is_discussion(tree: HTMLTree, census: Census) -> bool:
     """schema.org comments alone stand under articles; several questions on a page are answered by their asker."""
-    if not OPENING.search(lowered) or b"schema.org/faqpage" in lowered:
+    if "itemtype" not in census.attributes or not OPENING.search(census.lowered):
+        return False
+    if mentions(census.lowered, ("schema.org/faqpage",)):
         return False
     return len(select(tree, "[itemtype$='schema.org/Question']")) < 2
 
@@ -205,11 +207,11 @@ def _said(
     previous = box.previous_element_sibling if date is None else None
     if previous is not None and not previous.matches(parts.box):  # bbPress: a header before the box
         date = _date(_own(previous, parts.date, None))
-    score = _integer(box.getattr("score") or "")
+    score = integer(box.getattr("score") or "")
     for node in _own(box, parts.score, owned) if score is None else ():
         values = [node.getattr(name) or "" for name in SCORE_ATTRIBUTES]
         score = next(
-            (number for value in (*values, node.text) if (number := _integer(value or "")) is not None), None
+            (number for value in (*values, node.text) if (number := integer(value or "")) is not None), None
         )
         if score is not None:
             break
@@ -249,7 +251,7 @@ def _title(tree: HTMLTree, platform: Platform | None) -> str | None:
     said = _squeezed(tree.title or "")
     first = None
     for selector in (platform.title if platform else "h1, h2").split(", "):
-        for node in select(tree, selector)[:MOST_CANDIDATES]:
+        for node in select(tree, selector)[:MOST_CANDIDATES] if selector else ():
             text = " ".join((node.text or "").split()).removeprefix("Re: ")
             if not 2 <= len(text) <= 400:
                 continue
@@ -280,6 +282,8 @@ def _drop_quotes(bodies: list[ElementNode], selector: str) -> None:
         text = quote.text or ""
         if own[body].strip() and not PROTECTED.search(text) and _repeats(_squeezed(text), said):
             header = quote.previous_element_sibling
+            if header is not None and header.tag == "br":
+                header = header.previous_element_sibling
             if header is not None and header.matches(QUOTE_HEADER):
                 header.remove()
             quote.remove()
@@ -304,53 +308,3 @@ def _date(nodes: Iterable[ElementNode]) -> str | None:
             if date := date_in(value):
                 return date
     return None
-
-
-def _integer(value: Any) -> int | None:
-    found = NUMBER.search(str(value)) if isinstance(value, (str, int, float)) else None
-    if not found:
-        return None
-    number = found[1].replace(",", "").replace("−", "-")
-    return round(float(number + (found[2] or "")) * MANY.get((found[3] or "").lower(), 1))
-
-
-def _from_json(item: dict[str, Any]) -> Thread | None:
-    """QAPage and DiscussionForumPosting of schema.org in JSON-LD; a reply follows what it replies to."""
-    main = item.get("mainEntity") if item.get("@type") == "QAPage" else item
-    main = main[0] if isinstance(main, list) and len(main) == 1 else main
-    if not isinstance(main, dict) or main.get("@type") not in ("Question", "DiscussionForumPosting"):
-        return None
-    answers = [(answer, True) for answer in _entries(main.get("acceptedAnswer"))]
-    answers += [(answer, False) for answer in _entries(main.get("suggestedAnswer"))]
-    posts = _entry(main, None, comments=bool(answers))
-    for answer, accepted in answers:
-        posts += _entry(answer, accepted, comments=True)
-    title = main.get("name") or main.get("headline")
-    return Thread(" ".join(title.split()) if isinstance(title, str) else None, posts, "schema.org")
-
-
-def _entry(entry: dict[str, Any], accepted: bool | None, comments: bool, depth: int = 0) -> list[Post]:
-    """The post an entry is; its comments as comments, or as the posts that follow it."""
-    texts = (entry.get(key) for key in ("text", "articleBody", "description", "name"))
-    text = next((text for text in texts if isinstance(text, str) and text.strip()), "")
-    remarks = _entries(entry.get("comment")) if depth < DEEPEST else []
-    post = Post(text, *_credits(entry), accepted)
-    posts = [post] if text else []
-    if comments:
-        kept = [remark for remark in remarks if isinstance(remark.get("text"), str)]
-        post.comments = tuple(Comment(remark["text"], *_credits(remark)) for remark in kept)
-        return posts
-    return posts + [p for remark in remarks for p in _entry(remark, None, comments=False, depth=depth + 1)]
-
-
-def _credits(entry: dict[str, Any]) -> tuple[str | None, str | None, int | None]:
-    date = iso_date(entry.get("dateCreated") or entry.get("datePublished"))
-    return (
-        name_of(entry.get("author")),
-        date,
-        _integer(entry["upvoteCount"]) if "upvoteCount" in entry else None,
-    )
-
-
-def _entries(value: Any) -> list[dict[str, Any]]:
-    return [v for v in (value if isinstance(value, list) else [value]) if isinstance(v, dict)]

@@ -8,6 +8,7 @@ import pytest
 from resiliparse.parse.html import HTMLTree
 
 from pipeline.extract import extract
+from pipeline.extract.census import Census
 from pipeline.extract.delimiters import delimiters_of, replace_delimited
 from pipeline.extract.formulas import protect_formulas
 from pipeline.extract.protect import Protected
@@ -20,11 +21,11 @@ def formulas_of(body: str, head: str = "") -> str:
     """The text of a page with its formulas in dollars, white space collapsed."""
     html = f"<html><head>{head}</head><body>{body}</body></html>"
     tree, protected = HTMLTree.parse(html), Protected.against(html)
-    lowered = html.encode().lower()
-    protect_formulas(tree, lowered, protected)
+    census = Census.of(html.encode())
+    protect_formulas(tree, census, protected)
     for script in tree.body.query_selector_all("script").values():
         script.remove()
-    text = replace_delimited(tree.body.text, protected, delimiters_of(lowered))
+    text = replace_delimited(tree.body.text, protected, delimiters_of(census))
     return " ".join("".join(part for part, _ in protected.parts(text)).split())
 
 
@@ -320,7 +321,7 @@ def test_pages_about_mathematics_are_not_formulas(body):
     assert "math" not in body or formulas_of(body) == " ".join(HTMLTree.parse(body).body.text.split())
     tree = HTMLTree.parse(body)
     protected = Protected.against(body)
-    protect_formulas(tree, body.encode().lower(), protected)
+    protect_formulas(tree, Census.of(body.encode()), protected)
     assert not protected.items
 
 
@@ -346,8 +347,8 @@ def test_code_is_not_mathematics():
     tree, protected = HTMLTree.parse(html), Protected.against(html)
     for code in tree.body.query_selector_all("code, pre").values():
         code.text_content = protected.add("code", code.text)
-    protect_formulas(tree, html.encode().lower(), protected)
-    text = replace_delimited(tree.body.text, protected, delimiters_of(html.encode().lower()))
+    protect_formulas(tree, Census.of(html.encode()), protected)
+    text = replace_delimited(tree.body.text, protected, delimiters_of(Census.of(html.encode())))
     text = "".join(part for part, _ in protected.parts(text))
     assert (
         "`echo $x_1$ \\(y\\)`" in text
@@ -363,7 +364,7 @@ def test_a_formula_is_one_line_without_comments():
     )
     html = f"<p>{script}</p>"
     tree, protected = HTMLTree.parse(html), Protected.against(html)
-    protect_formulas(tree, html.encode(), protected)
+    protect_formulas(tree, Census.of(html.encode()), protected)
     assert protected.items == [("display", "a - b + 5\\% \\\\ + c")]
 
 

@@ -11,6 +11,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 from resiliparse.parse.html import HTMLTree
 
+from pipeline.extract.census import Census
 from pipeline.extract.listings import protect_listings
 from pipeline.extract.protect import Protected
 
@@ -22,7 +23,7 @@ def protected_of(body: str) -> tuple[str, list[tuple[str, str]]]:
     """Text that is left on the page (with words for what was taken), and what was taken."""
     html = f"<html><body>{body}</body></html>"
     tree, protected = HTMLTree.parse(html), Protected.against(html)
-    protect_listings(tree, html.lower().encode(), protected)
+    protect_listings(tree, Census.of(html.encode()), protected)
     return " ".join(tree.body.text.split()), protected.items
 
 
@@ -394,7 +395,7 @@ def test_a_page_within_one_pre_becomes_paragraphs():
     mail = "\n\n".join([*parts[:6], f"> {words}\n> {words}", table, *parts[6:]])
     html = f"<h1>List</h1><pre>{escape(mail)}</pre>"
     tree, protected = HTMLTree.parse(html), Protected.against(html)
-    protect_listings(tree, html.encode(), protected)
+    protect_listings(tree, Census.of(html.encode()), protected)
     assert tree.body.query_selector("p").text == " ".join(parts[0].split())
     assert len(tree.body.query_selector_all("p").values()) == 13
     assert tree.body.query_selector("blockquote").text == f"{words} {words}"
@@ -439,7 +440,7 @@ def test_text_areas():
 def test_hostile_pages_take_bounded_time(html):
     tree, protected = HTMLTree.parse(html), Protected.against(html)
     start = time.process_time()
-    protect_listings(tree, html.encode(), protected)
+    protect_listings(tree, Census.of(html.encode()), protected)
     assert time.process_time() - start < 1.5  # 0.3 s measured
 
 
@@ -448,6 +449,6 @@ def test_eighty_thousand_spans_take_milliseconds():
     html = f'<pre class="language-c">{line * 20_000}</pre>'
     tree, protected = HTMLTree.parse(html), Protected.against(html)
     start = time.process_time()
-    protect_listings(tree, html.encode(), protected)
+    protect_listings(tree, Census.of(html.encode()), protected)
     assert time.process_time() - start < 1.0  # 80,000 spans; node by node it takes minutes
     assert protected.items[0][1].count("\n") == 20_001

@@ -11,6 +11,8 @@ from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import HTMLTree
 
 from pipeline.extract import threads
+from pipeline.extract.census import Census
+from pipeline.extract.controls import controlled_posts
 from pipeline.extract.repeated import repeated_posts
 from pipeline.extract.threads import thread_of
 
@@ -32,7 +34,7 @@ def page(body: str, attributes: str = "") -> str:
 
 def found_in(body: str, attributes: str = "") -> list[tuple]:
     html = page(body, attributes)
-    thread = thread_of(HTMLTree.parse(html), html.encode().lower(), [])
+    thread = thread_of(HTMLTree.parse(html), Census.of(html.encode()), [])
     return [(p.author, p.date, " ".join(p.body.text.split())) for p in thread.posts] if thread else []
 
 
@@ -104,6 +106,47 @@ def test_a_post_keeps_all_of_its_words(head, words):
     assert [date[:10] for _, date, _ in found] == ["2019-03-01", "2019-03-02", "2019-03-03", "2019-03-04"]
 
 
+BARE = """<div class="brd-row"><div class="brd-left"><b>NAME</b><br>Rank: regular<br>Posts: 77</div><div class="brd-right"><div class="brd-when">2019-03-0N0 <a href="#N0">#N0</a>
+</div><div class="brd-said"><p>TEXT</p></div><div class="brd-do"><a href="q">WORD</a> <a href="r">Report</a></div></div></div>"""
+BARE_ROWS = '<tr><td width="150"><font><b>NAME</b></font><br><small>2019-03-0N0</small></td><td>TEXT<br><a href="reply.cgi?N0">WORD</a></td></tr>'
+
+
+@pytest.mark.parametrize(
+    ("language", "word"), [("en", "Reply"), ("de", "Zitieren"), ("zh", "回复"), ("", "Quote")]
+)
+@pytest.mark.parametrize("markup", [BARE, BARE_ROWS], ids=["divs", "table"])
+def test_posts_without_any_name_in_the_markup(markup, language, word):
+    """What tells a post is the link that each of them has."""
+    body = boxes(markup.replace("WORD", word))
+    body = f"<table><tr><th>Author</th><th>Message</th></tr>{body}</table>" if markup == BARE_ROWS else body
+    html = page(f"<h1>Yellow beans</h1>{body}").replace("<html>", f'<html lang="{language}">')
+    thread = thread_of(HTMLTree.parse(html), Census.of(html.encode()), [])
+    assert thread.title == "Yellow beans"
+    assert [(p.author, " ".join(p.body.text.split())) for p in thread.posts] == list(
+        zip(NAMES, TEXTS, strict=True)
+    )
+    assert [p.date for p in thread.posts] == ["2019-03-01", "2019-03-02", "2019-03-03", "2019-03-04"]
+
+
+def test_links_to_reply_that_make_no_thread():
+    long = " ".join(TEXTS)
+    bare = boxes(BARE.replace("WORD", "Reply"))
+    for body in (
+        f"<article><h1>Beans</h1>{f'<p>{long}</p>' * 5}</article>{bare}",  # below something longer
+        f'<h1>Beans</h1><p>{long}</p><div id="comments">{bare}</div>',
+        f"<article><h1>Beans</h1><p>{long}</p>{bare}</article>",
+        bare.replace("2019-03", "day"),
+        re.sub("<b>.*?</b>", "<b>Guest</b>", bare),  # one and the same
+        boxes(
+            BARE.replace("WORD", "Reply").replace(
+                "<p>", '<h3><a href="/N0">What was said of bridge N0 that day</a></h3><p>'
+            )
+        ),
+        "".join(f"<p>{text}</p>" for text in TEXTS) + "<a>Reply</a>" * 4,
+    ):
+        assert not found_in(body), body[:80]
+
+
 def test_the_opening_post_may_look_different():
     opening = f'<div class="topic-start"><h1>Yellow beans</h1><div class="by-author">ann</div><time datetime="2019-03-01">x</time><div>{TEXTS[0]}</div></div>'
     replies = "".join(boxes(LOOSE).partition("</li>")[2])
@@ -135,7 +178,10 @@ def test_nothing_is_changed_where_nothing_is_found():
     )
     tree = HTMLTree.parse(html)
     before = tree.document.html
-    assert repeated_posts(tree, re.findall(rb'class="([^"]+)', html.encode())) == []
+    census = Census.of(html.encode())
+    names = " " + " ".join(census.classes)
+    assert repeated_posts(tree, names, census.class_values) == []
+    assert controlled_posts(tree, census.lowered, names) == []
     assert tree.document.html == before
 
 
@@ -167,7 +213,7 @@ def test_posts_of_real_forum_pages(monkeypatch, rows, share, least):
         if 2 * sum((word_bag(html) & want).values()) < want.total():
             continue  # a page whose words a script fetches
         pages += 1
-        found = threads.thread_of(HTMLTree.parse(html), html.encode("utf-8", "replace").lower(), [])
+        found = threads.thread_of(HTMLTree.parse(html), Census.of(html.encode("utf-8", "replace")), [])
         if found is not None:
             bodies = [post.body if isinstance(post.body, str) else post.body.html for post in found.posts]
             got = word_bag("\n".join(map(extract_plain_text, bodies)))

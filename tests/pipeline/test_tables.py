@@ -8,6 +8,7 @@ import pytest
 from markdown_it import MarkdownIt
 from resiliparse.parse.html import HTMLTree
 
+from pipeline.extract.census import Census
 from pipeline.extract.delimiters import delimiters_of
 from pipeline.extract.formulas import protect_formulas
 from pipeline.extract.listings import protect_listings
@@ -19,10 +20,10 @@ MATHJAX = '<script src="https://cdn/mathjax@3/tex-chtml.js"></script>'
 
 def text_of(body: str, head: str = "") -> str:
     html = f"<html><head>{head}</head><body>{body}</body></html>"
-    tree, protected, lowered = HTMLTree.parse(html), Protected.against(html), html.lower().encode()
-    protect_listings(tree, lowered, protected)
-    protect_formulas(tree, lowered, protected)
-    protect_tables(tree, protected, delimiters_of(lowered))
+    tree, protected, census = HTMLTree.parse(html), Protected.against(html), Census.of(html.encode())
+    protect_listings(tree, census, protected)
+    protect_formulas(tree, census, protected)
+    protect_tables(tree, protected, delimiters_of(census))
     return "".join(
         f"\n\n{part.strip()}\n\n" if block else part
         for part, block in protected.parts(" ".join(tree.body.text.split()))
@@ -181,6 +182,6 @@ def test_big_and_hostile_tables_take_bounded_time():
     for table in (big, spans, nested):
         tree, protected = HTMLTree.parse(table), Protected.against(table)
         start = time.process_time()
-        protect_tables(tree, protected, delimiters_of(b""))
+        protect_tables(tree, protected, delimiters_of(Census.of(b"")))
         assert time.process_time() - start < 2  # 0.15 s measured
         assert len(protected.items) == (table is big)

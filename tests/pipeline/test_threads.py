@@ -2,10 +2,12 @@
 
 import json
 import time
+from html import escape
 
 import pytest
 from resiliparse.parse.html import HTMLTree
 
+from pipeline.extract.census import Census
 from pipeline.extract.dates import date_in
 from pipeline.extract.html import extract_html
 from pipeline.extract.metadata import json_ld
@@ -22,8 +24,8 @@ def thread(
 ) -> Thread | None:
     html = f"<!DOCTYPE html><html><head>{head}</head><body {attributes}><nav><a href='/'>Home</a></nav>{body}</body></html>"
     tree = HTMLTree.parse(html)
-    lowered = html.encode().lower()
-    return thread_of(tree, lowered, json_ld(tree, lowered))
+    census = Census.of(html.encode())
+    return thread_of(tree, census, json_ld(tree, census.lowered))
 
 
 def words(body) -> str:
@@ -612,6 +614,28 @@ def test_titles_with_code_or_a_formula():
     assert found.title == "Clear Qzxc0z with Qzxm1z in it"
 
 
+def test_topics_that_only_a_script_shows():
+    """Discourse gives browsers an empty page with the topic as JSON in JSON; quotes and previews of links go."""
+    quote = f'<aside class="quote" data-username="ann"><blockquote><p>{FIRST}</p></blockquote></aside>'
+    preview = '<aside class="onebox"><header class="source"><a>tanks.org</a></header><article class="onebox-body"><h3><a>Tanks</a></h3><p>All on tanks</p></article></aside>'
+    likes = [{"id": 2, "count": 3}]
+    posts = [
+        {"post_type": 1, "username": "ann", "created_at": "2023-05-01T10:00:00.000Z", "cooked": f"<p>{FIRST}</p>", "actions_summary": likes},
+        {"post_type": 3, "username": "system", "created_at": "2023-05-01T11:00:00.000Z", "cooked": "<p>This topic was closed.</p>"},
+        {"post_type": 1, "username": "bob", "created_at": "2023-05-02T10:00:00.000Z", "cooked": f"{quote}<p>{SECOND}</p>{preview}", "accepted_answer": True},
+    ]  # fmt: skip
+    topic = json.dumps({"title": "Clear water", "post_stream": {"posts": posts}})
+
+    def page(stored: str) -> Thread | None:
+        return thread(f'<div class="hidden" id="data-preloaded" data-preloaded="{escape(stored)}"></div>')
+
+    found = page(json.dumps({"site": "{}", "topic_7": topic}))
+    assert posts_of(found) == [TWO[0], ("bob", "2023-05-02", f"{SECOND}Tanks")]
+    assert (found.title, found.posts[0].score, found.posts[1].accepted) == ("Clear water", 3, True)
+    for stored in ("", "[]", "{", '{"topic_7": "{}"}', '{"topic_7": 7}', json.dumps({"topic_7": topic[:-9]})):
+        assert page(stored) is None
+
+
 def test_values_of_any_kind_in_json_ld():
     deep = "[" * 600 + "1" + "]" * 600
     entry = f'{{"@type": "DiscussionForumPosting", "text": "{FIRST}", "author": {deep}, "upvoteCount": {deep}, "dateCreated": {deep}, "comment": [{{"text": "{SECOND}"}}]}}'
@@ -659,6 +683,30 @@ def test_quotes_of_earlier_posts_go_and_citations_stay():
         SECOND, f'<div class="quotetitle">ann wrote:</div><div class="quotecontent">{FIRST * 2}</div>{SECOND}'
     )
     assert posts_of(thread(subsilver)) == TWO
+
+
+def test_what_posts_show_that_nobody_wrote():
+    """Bots that greet every thread, previews of linked pages, the beginning of an answer before all of it."""
+    reply = '<div class="thing comment" data-author="{}"><div class="entry"><p class="tagline"><a class="author">{}</a></p><div class="usertext-body"><div class="md">{}</div></div></div></div>'
+    said = (("ann", FIRST), ("AutoModerator", "Be kind, I am a bot."), ("bob", SECOND))
+    found = thread("".join(reply.format(name, name, text) for name, text in said))
+    assert [words(post.body) for post in found.posts] == [FIRST, SECOND]
+
+    linked = '<aside class="onebox"><header class="source">tanks.org</header><article class="onebox-body"><h3><a>Tanks</a></h3><p>All on tanks</p></article></aside>'
+    found = thread(PAGES["discourse"].replace(SECOND, f"{SECOND}</p>{linked}<p>"))
+    assert [words(post.body) for post in found.posts] == [FIRST, f"{SECOND}Tanks"]
+
+    answer = (
+        '<div class="q-box dom_annotate_question_answer_item_{}"><a href="/profile/{}">{}</a><div class="q-box spacing_log_answer_content"><div><div class="q-box">{}…'
+        '<button class="puppeteer_test_read_more_button">Continue Reading</button></div><div class="q-box qu-display--none">{}</div></div></div></div>'
+    )
+    answers = "".join(answer.format(n, n, n, text[:30], text) for n, text in enumerate((SECOND, THIRD)))
+    found = thread(f'<div class="q-box"><div class="question_details">{FIRST}</div>{answers}</div>')
+    assert [(post.author, words(post.body)) for post in found.posts] == [
+        (None, FIRST),
+        ("0", SECOND),
+        ("1", THIRD),
+    ]
 
 
 def test_pages_that_are_no_threads():
