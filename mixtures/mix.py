@@ -118,8 +118,9 @@ class Mix(ShuffleStage):
         self.block = max(stage.context for stage in self.stages)
         self.shards = [max(1, round(stage.tokens / self.config.tokens_per_shard)) for stage in self.stages]
         self.first = [0, *itertools.accumulate(self.shards)]  # partition of each stage's first shard
+        self.bins = min(64, self.first[-1])
         self.rounds = (
-            Round("count", "shards", min(64, self.first[-1])),
+            Round("count", "shards", self.bins),
             Round("add", "partitions", "all"),
             Round("cut", "all", "shards"),
             Round("draw", "shards", self.first[-1]),
@@ -154,7 +155,7 @@ class Mix(ShuffleStage):
             "tokens": pa.array([-1], pa.int64()),
         }
         rows = pa.concat_tables([rows, pa.table(here, schema=rows.schema)])
-        partition = rows["bin"].to_numpy() % self.rounds[0].to
+        partition = rows["bin"].to_numpy() % self.bins
         return rows.append_column("partition", pa.array(partition.astype(np.int32)))
 
     def add(self, unit: Unit) -> pa.Table:

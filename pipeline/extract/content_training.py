@@ -1,6 +1,6 @@
 """Trains the classifier of main content on pages with their text as people took it out.
 
-    pip install lightgbm rapidfuzz
+    pip install lightgbm rapidfuzz scipy
     python -m pipeline.extract.content_training PAGES [--validate PAGES] [--output content_model.npz]
 
 PAGES is a folder with truth.jsonl.gz (id, page_type, main_content) and pages.tar or ID.html.gz files. The weights in
@@ -8,8 +8,8 @@ this repository come from 1,037 pages of the Web Content Extraction Benchmark's 
 c039d5e, annotations CC-BY-4.0): numbers only, no text of a page is in them; another 180 pages of that split validate.
 
 A run's truth is the share of its words that the longest common subsequence with the page's text takes. Pages are
-dealt to five folds by their host; what a run's names are worth and what the first look thinks of it come from models
-that have not seen its page, so that the second look learns what first looks are like on new pages.
+dealt to five folds by their host; what a run's names and words are worth comes from pages of the other folds, so that
+the trees learn how far such scores can be trusted on new pages.
 """
 
 from __future__ import annotations
@@ -30,29 +30,24 @@ from urllib.parse import urlsplit
 import lightgbm
 import numpy as np
 from rapidfuzz.distance import LCSseq
+from scipy.optimize import minimize
+from scipy.sparse import csr_array
 
-from pipeline.extract.content import MODEL, Model, Trees, features, most_likely, save, second_look
+from pipeline.extract.content import DEPTH, MODEL, Model, Trees, most_likely, save
+from pipeline.extract.content_features import features
+from pipeline.extract.content_words import WORD_BUCKETS, buckets_of, tokens_of
 from pipeline.extract.flat import NAME_BUCKETS, TEXT, Flat
 from pipeline.extract.html import HTMLPage, decode_html
 
 WORD = re.compile(r"[぀-ヿ㐀-鿿]|[^\W぀-ヿ㐀-鿿]+")
 FOLDS = 5
 SHAPE = {
-    "objective": "cross_entropy",
-    "learning_rate": 0.06,
-    "num_leaves": 24,
-    "min_data_in_leaf": 40,
-    "verbose": -1,
-}
-SHAPE |= {
-    "feature_fraction": 0.4,
-    "bagging_fraction": 0.7,
-    "bagging_freq": 1,
-    "lambda_l2": 5.0,
-    "num_threads": 2,
-    "seed": 1,
-}
-SHAPE |= {"deterministic": True, "max_bin": 63}
+    "objective": "cross_entropy", "learning_rate": 0.05, "num_leaves": 24, "max_depth": DEPTH, "min_data_in_leaf": 100,
+    "max_bin": 63, "feature_fraction": 0.3, "bagging_fraction": 0.7, "bagging_freq": 1, "lambda_l2": 5.0,
+    "num_threads": 2, "seed": 1, "deterministic": True, "verbose": -1,
+}  # fmt: skip
+ROUNDS = 200
+WORDS_L2 = 5.0  # how strongly the weights of words are held to 0, in runs of average weight
 
 
 @dataclass
@@ -138,39 +133,71 @@ def name_scores(pages: list[Page]) -> np.ndarray:
     return np.log((yes + 0.3) / (no + 0.3)).astype(np.float32)
 
 
-def fit(pages: list[tuple[Page, np.ndarray]], rounds: int) -> lightgbm.Booster:
+def word_scores(pages: list[Page]) -> np.ndarray:
+    """Weights of a logistic regression from the words of a run (`content_words.buckets_of`) to content.
+
+    Each bucket of a run counts 1/√(buckets of the run). The constant is left out: trees have no use for it.
+    """
+    buckets, begins, end = [], [np.zeros(1, np.int64)], 0
+    for page in pages:
+        found, begin = buckets_of(tokens_of(page.flat))
+        buckets.append(found)
+        begins.append(begin[1:] + end)
+        end += len(found)
+    begin = np.concatenate(begins)
+    many = np.diff(begin)
+    values = np.repeat(1 / np.sqrt(np.maximum(many, 1)), many).astype(np.float32)
+    x_RB = csr_array((values, np.concatenate(buckets), begin), shape=(len(many), WORD_BUCKETS))
+    x_BR = x_RB.T.tocsr()
+    truth_R = np.concatenate([page.truth_R for page in pages])
+    weight_R = np.concatenate([weights(page) for page in pages])
+    weight_R /= weight_R.mean()
+
+    def loss(scores: np.ndarray) -> tuple[float, np.ndarray]:
+        odds_R = x_RB @ scores[:-1].astype(np.float32) + scores[-1]
+        wrong_R = weight_R * (1 / (1 + np.exp(-odds_R)) - truth_R)
+        value = (weight_R * (np.logaddexp(0, odds_R) - truth_R * odds_R)).sum()
+        slope = x_BR @ wrong_R.astype(np.float32) + WORDS_L2 * scores[:-1]
+        return value + WORDS_L2 / 2 * (scores[:-1] ** 2).sum(), np.append(slope, wrong_R.sum())
+
+    start = np.zeros(WORD_BUCKETS + 1)
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 40}).x
+    return found[:-1].astype(np.float32)
+
+
+def fit(pages: list[Page], inputs: list[np.ndarray], rounds: int) -> Trees:
     """Boosted trees on features of runs."""
-    x_RF = np.concatenate([x for _, x in pages])
-    truth_R, weight_R = (
-        np.concatenate(some) for some in zip(*((p.truth_R, weights(p)) for p, _ in pages), strict=True)
-    )
-    return lightgbm.train(SHAPE, lightgbm.Dataset(x_RF, truth_R, weight=weight_R), rounds)
+    truth_R = np.concatenate([page.truth_R for page in pages])
+    weight_R = np.concatenate([weights(page) for page in pages])
+    data = lightgbm.Dataset(np.concatenate(inputs), truth_R, weight=weight_R)
+    return trees_of(lightgbm.train(SHAPE, data, rounds))
 
 
 def trees_of(booster: lightgbm.Booster) -> Trees:
-    """A LightGBM model as arrays. Its raw sum is `Trees`' sum: LightGBM keeps the start value in the first tree's leaves."""
-    feature: list[int] = []
-    threshold: list[float] = []
-    right: list[int] = []
-    roots: list[int] = []
+    """A LightGBM model as arrays. Its raw sum is `Trees`' sum: LightGBM keeps the start value in the first tree's leaves.
 
-    def add(node: dict[str, Any]) -> int:
-        place = len(feature)
-        feature.append(node.get("split_feature", -1))
-        threshold.append(node["threshold"] if "threshold" in node else node["leaf_value"])
-        right.append(0)
+    Thresholds are rounded down, so that a float32 is above one if and only if it is above LightGBM's.
+    """
+    roots = [tree["tree_structure"] for tree in booster.dump_model()["tree_info"]]
+    feature = np.zeros((len(roots), 2**DEPTH - 1), np.uint8 if booster.num_feature() <= 256 else np.int16)
+    threshold = np.full(feature.shape, np.inf, np.float32)
+    value = np.zeros((len(roots), 2**DEPTH), np.float32)
+
+    def add(tree: int, node: dict[str, Any], question: int, depth: int) -> None:
         if "split_feature" in node:
-            add(node["left_child"])
-            right[place] = add(node["right_child"])
-        return place
+            rounded = np.float32(node["threshold"])
+            above = rounded > node["threshold"]
+            feature[tree, question] = node["split_feature"]
+            threshold[tree, question] = np.nextafter(rounded, np.float32(-np.inf)) if above else rounded
+            add(tree, node["left_child"], 2 * question + 1, depth + 1)
+            add(tree, node["right_child"], 2 * question + 2, depth + 1)
+        else:
+            left = DEPTH - depth  # steps that are always to the left
+            value[tree, ((question + 1) << left) - 1 - feature.shape[1]] = node["leaf_value"]
 
-    for tree in booster.dump_model()["tree_info"]:
-        roots.append(add(tree["tree_structure"]))
-    return Trees(
-        np.array(feature, np.int16),
-        np.array(threshold, np.float32),
-        *(np.array(places, np.int32) for places in (right, roots)),
-    )
+    for tree, root in enumerate(roots):
+        add(tree, root, 0, 0)
+    return Trees(feature, threshold, value)
 
 
 def weights(page: Page) -> np.ndarray:
@@ -188,54 +215,29 @@ def f1(page: Page, kept_R: np.ndarray) -> float:
     return 2 * common / max(found.total() + page.content.total(), 1)
 
 
-def without_own_fold(pages: list[Page], looks: list[np.ndarray], rounds: int) -> list[np.ndarray]:
-    """What a model thinks of each page's runs that was trained on the pages of the other folds."""
-    fold_of = [_fold(page) for page in pages]
-    found: list[Any] = [None] * len(pages)
-    for fold in range(FOLDS):
-        trees = trees_of(
-            fit(
-                [
-                    one
-                    for one, its in zip(zip(pages, looks, strict=True), fold_of, strict=True)
-                    if its != fold
-                ],
-                rounds,
-            )
-        )
-        for number, its in enumerate(fold_of):
-            if its == fold:
-                found[number] = trees.probabilities(looks[number])
-    return found
-
-
-def cross_fitted(
-    pages: list[Page], rounds: tuple[int, int]
-) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
-    """Features of the first look, features of the second, and the second look itself: each page by models that have
-    not seen it."""
-    scores = [name_scores([page for page in pages if _fold(page) != fold]) for fold in range(FOLDS)]
-    inputs = [features(page.flat, page.extra_RC, scores[_fold(page)]) for page in pages]
-    looks = without_own_fold(pages, inputs, rounds[0])
-    both = [
-        np.hstack([x_RF, second_look(page.flat, p_R, x_RF[:, 0])])
-        for page, x_RF, p_R in zip(pages, inputs, looks, strict=True)
+def cross_fitted(pages: list[Page], rounds: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Features of each page's runs, and what is thought of them, both by models that have not seen the page."""
+    folds = [_fold(page) for page in pages]
+    others = [[page for page, its in zip(pages, folds, strict=True) if its != fold] for fold in range(FOLDS)]
+    scores = [(name_scores(some), word_scores(some)) for some in others]
+    inputs = [
+        features(page.flat, page.extra_RC, *scores[its]) for page, its in zip(pages, folds, strict=True)
     ]
-    return inputs, both, without_own_fold(pages, both, rounds[1])
+    trees = [
+        fit(some, [x_RF for x_RF, its in zip(inputs, folds, strict=True) if its != fold], rounds)
+        for fold, some in enumerate(others)
+    ]
+    return inputs, [trees[its].probabilities(x_RF) for x_RF, its in zip(inputs, folds, strict=True)]
 
 
-def train(pages: list[Page], rounds: tuple[int, int]) -> Model:
+def train(pages: list[Page], rounds: int = ROUNDS) -> Model:
     """The model of all pages, after what cross-fitting says of it is printed."""
-    inputs, both, held_out = cross_fitted(pages, rounds)
+    inputs, held_out = cross_fitted(pages, rounds)
     print("best possible", report(pages, [page.truth_R > 0.5 for page in pages]))
     print("held out     ", report(pages, chosen(pages, held_out)))
-    # Names are scored on all pages, but the trees keep what they learned from scores of other pages: that is how far
-    # such scores can be trusted.
-    first, second = (
-        trees_of(fit(list(zip(pages, x, strict=True)), n))
-        for x, n in zip((inputs, both), rounds, strict=True)
-    )
-    return Model(name_scores(pages), first, second)
+    # Names and words are scored on all pages, but the trees keep what they learned from scores of other pages: that is
+    # how far such scores can be trusted.
+    return Model(name_scores(pages), word_scores(pages), fit(pages, inputs, rounds))
 
 
 def chosen(pages: list[Page], looks: list[np.ndarray]) -> list[np.ndarray]:
@@ -263,13 +265,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("pages", type=Path)
     parser.add_argument("--validate", type=Path, help="other pages, on which nothing is chosen")
     parser.add_argument("--output", type=Path, default=MODEL)
-    parser.add_argument(
-        "--rounds", type=int, nargs=2, default=(150, 100), help="trees of the first and second look"
-    )
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="trees")
     options = parser.parse_args(arguments)
     pages = [page for row, payload in read(options.pages) if (page := page_of(row, payload))]
     print(f"{len(pages)} pages, {sum(page.flat.runs for page in pages)} runs")
-    model = train(pages, tuple(options.rounds))
+    model = train(pages, options.rounds)
     if options.validate:
         others = [page for row, payload in read(options.validate) if (page := page_of(row, payload))]
         looks = [model.probabilities(page.flat, page.extra_RC) for page in others]
