@@ -105,6 +105,10 @@ class Stage(abc.ABC):
         """Other run folders whose `input` is worked on in place of this one's; each by the name of its folder."""
         return []
 
+    def remark(self) -> str:
+        """What a person should know of its options; printed below the stage's line when it has run."""
+        return ""
+
     def written(self) -> pa.Schema:
         """Columns of the dataset."""
         return self.schema

@@ -119,6 +119,8 @@ def run_stage(runner: Runner, stage: Stage, console: Console, earlier: list[str]
     """Run one stage and print its line."""
     summary = runner.run(stage, earlier=earlier)
     console.print(summary.line(), markup=False)  # a reason may be called [anything]
+    if summary.tasks_run and (remark := stage.remark()):
+        console.print(f"  {remark}", markup=False, style="dim")
     if summary.failed:
         console.print(
             f"  {summary.failed.total():,} failed in {summary.stage}: see `reasonmill inspect {runner.folder} --sql "

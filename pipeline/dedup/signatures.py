@@ -66,13 +66,16 @@ class Signatures(MapStage):
         ]
         return Outcome(pa.Table.from_arrays(columns, schema=self.schema))
 
-
-def s_curve_table(bands: int, rows: int) -> str:
-    """One line for a person: which share of pairs of a given similarity becomes candidates.
-
-    >>> s_curve_table(16, 7)
-    'pairs of similarity 0.5 0.6 0.7 0.8 0.9 meet with 12 37 75 98 100 %'
-    """
-    at = np.arange(5, 10) / 10
-    chances = " ".join(f"{100 * chance:.0f}" for chance in minhash.s_curve(bands, rows, at))
-    return f"pairs of similarity {' '.join(f'{s:.1f}' for s in at)} meet with {chances} %"
+    def remark(self) -> str:
+        """
+        >>> Signatures().remark()
+        '16 bands × 7: pairs of similarity 0.5 0.6 0.7 0.8 0.9 become candidates with 12 37 75 98 100 %'
+        """
+        at = np.arange(5, 10) / 10
+        chances = " ".join(
+            f"{100 * chance:.0f}" for chance in minhash.s_curve(self.config.bands, self.config.rows, at)
+        )
+        return (
+            f"{self.config.bands} bands × {self.config.rows}: pairs of similarity {' '.join(f'{s:.1f}' for s in at)} "
+            f"become candidates with {chances} %"
+        )
