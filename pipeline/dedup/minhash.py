@@ -149,7 +149,7 @@ def string_hashes(strings: pa.Array | pa.ChunkedArray) -> np.ndarray:
 def s_curve(bands: int, rows: int, at: Any) -> Any:
     """Chance that two texts of Jaccard similarity `at` share a band.
 
-    >>> round(s_curve(16, 7, 0.8), 3)
+    >>> float(round(s_curve(16, 7, 0.8), 3))
     0.977
     """
     return 1 - (1 - np.asarray(at, dtype=np.float64) ** rows) ** bands

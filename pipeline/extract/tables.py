@@ -270,7 +270,7 @@ def _formula_in_cell(tex: str) -> str:
     r"""TeX on one line and without pipes, which end a cell in GFM.
 
     >>> _formula_in_cell(r"|x| \le \|y\|")
-    '\\vert x\\vert \\le \\Vert y\\Vert '
+    '\\vert x\\vert  \\le \\Vert y\\Vert '
     """
     tex = COLUMNS.sub(lambda match: match[1] + match[2].replace("|", r"\!"), TEX_COMMENT.sub(" ", tex))
     tex = PIPE.sub(lambda match: {r"\|": r"\Vert ", "|": r"\vert "}.get(match[0], match[0]), tex)
