@@ -16,7 +16,7 @@ from pydantic import Field
 from pipeline.documents import DOCUMENT_SCHEMA, METADATA
 from pipeline.errors import Drop
 from pipeline.extract.code import extract_text, is_source_path
-from pipeline.extract.content import MODEL
+from pipeline.extract.content.choose import MODEL
 from pipeline.extract.html import extract_html
 from pipeline.extract.pdf import extract_pdf
 from pipeline.models import sha256_of

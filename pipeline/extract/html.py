@@ -23,17 +23,17 @@ from resiliparse.parse.html import HTMLTree
 from pipeline.errors import Drop
 from pipeline.extract.census import Census
 from pipeline.extract.code import BOMS
-from pipeline.extract.content import main_content
-from pipeline.extract.delimiters import Delimiters, delimiters_of, replace_delimited
+from pipeline.extract.content.choose import main_content
 from pipeline.extract.dom import select
 from pipeline.extract.flat import CHARACTERS, LINKED_WORDS, MARKED, TAGS, WORDS, Flat, flatten
-from pipeline.extract.formulas import protect_formulas
-from pipeline.extract.listings import protect_listings
+from pipeline.extract.formulas.delimiters import Delimiters, delimiters_of, replace_delimited
+from pipeline.extract.formulas.find import protect_formulas
+from pipeline.extract.listings.find import protect_listings
 from pipeline.extract.markdown import Rendering, escaped
 from pipeline.extract.metadata import json_ld, metadata_of
 from pipeline.extract.protect import Protected
 from pipeline.extract.tables import protect_tables
-from pipeline.extract.threads import Comment, Post, Thread, thread_of
+from pipeline.extract.threads.find import Comment, Post, Thread, thread_of
 from pipeline.read.media import unmarked_utf16
 
 # WHATWG decodes these labels with a larger table than Python does under the same name.

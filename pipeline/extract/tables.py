@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 from resiliparse.parse.html import HTMLTree
 
-from pipeline.extract.delimiters import Delimiters, replace_delimited
 from pipeline.extract.dom import select
+from pipeline.extract.formulas.delimiters import Delimiters, replace_delimited
 from pipeline.extract.protect import Protected
 
 TAG = re.compile(r"<(/?)(thead|tr|td|th|caption)\b([^>]*)>")

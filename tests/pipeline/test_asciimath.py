@@ -5,7 +5,7 @@ import time
 import pytest
 from formula_normal import normal
 
-from pipeline.extract.asciimath import asciimath_to_tex
+from pipeline.extract.formulas.asciimath import asciimath_to_tex
 
 CASES = {
     "sum_(i=1)^n i^3=((n(n+1))/2)^2": r"\sum_{i=1}^n i^3=\left(\frac{n(n+1)}{2}\right)^2",

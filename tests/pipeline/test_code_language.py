@@ -10,7 +10,7 @@ import pytest
 from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
-from pipeline.extract.code_language import guess_language, language_name
+from pipeline.extract.listings.code_language import guess_language, language_name
 
 SNIPPETS = {
     "python": ["def f(x):\n    return x", "from os import path\nx = [a for a in b]", "class A:\n    pass", "for i in range(3):\n    print(i)"],

@@ -10,9 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from resiliparse.parse.html import HTMLTree
 
-from pipeline.extract.content import DEPTH, MODEL, Trees, choose, expected_f1, load, main_content, most_likely
-from pipeline.extract.content_features import FEATURES, features
-from pipeline.extract.content_words import WORD_BUCKETS, buckets_of, tokens_of
+from pipeline.extract.content.choose import (
+    DEPTH,
+    MODEL,
+    Trees,
+    choose,
+    expected_f1,
+    load,
+    main_content,
+    most_likely,
+)
+from pipeline.extract.content.features import FEATURES, features
+from pipeline.extract.content.words import WORD_BUCKETS, buckets_of, tokens_of
 from pipeline.extract.flat import NAME_BUCKETS, flatten
 
 PROSE = "Some words of a paragraph that goes on for a while, as the paragraphs of articles do when they explain things. "

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from resiliparse.parse.html import HTMLTree
 
-from pipeline.extract.content_words import (
+from pipeline.extract.content.words import (
     LEAD,
     WORD_BUCKETS,
     buckets_of,

@@ -9,8 +9,8 @@ from resiliparse.parse.html import HTMLTree
 
 from pipeline.extract import extract
 from pipeline.extract.census import Census
-from pipeline.extract.delimiters import delimiters_of, replace_delimited
-from pipeline.extract.formulas import protect_formulas
+from pipeline.extract.formulas.delimiters import delimiters_of, replace_delimited
+from pipeline.extract.formulas.find import protect_formulas
 from pipeline.extract.protect import Protected
 
 MATHJAX = '<script src="https://cdn.jsdelivr.net/npm/mathjax@3/es5/tex-chtml.js"></script>'

@@ -12,7 +12,7 @@ from pygments.lexers import get_lexer_by_name
 from resiliparse.parse.html import HTMLTree
 
 from pipeline.extract.census import Census
-from pipeline.extract.listings import protect_listings
+from pipeline.extract.listings.find import protect_listings
 from pipeline.extract.protect import Protected
 
 CODE = 'def f(a):\n    if a < 1:\n\treturn "$x$ & <b>"\n\n    return f(a - 1)  # done'

@@ -7,7 +7,7 @@ from formula_normal import normal
 from latex2mathml.converter import convert
 from resiliparse.parse.html import HTMLTree
 
-from pipeline.extract.mathml import mathml_to_tex
+from pipeline.extract.formulas.mathml import mathml_to_tex
 
 
 def tex_of(mathml: str) -> str:

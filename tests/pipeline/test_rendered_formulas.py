@@ -13,7 +13,7 @@ import pytest
 from formula_normal import normal
 from resiliparse.parse.html import HTMLTree
 
-from pipeline.extract.rendered_formulas import rendered_to_tex
+from pipeline.extract.formulas.rendered import rendered_to_tex
 
 SAMPLES = json.loads(Path(__file__).with_name("rendered_formulas.json").read_text())
 

@@ -10,11 +10,11 @@ import pytest
 from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import HTMLTree
 
-from pipeline.extract import threads
 from pipeline.extract.census import Census
-from pipeline.extract.controls import controlled_posts
-from pipeline.extract.repeated import repeated_posts
-from pipeline.extract.threads import thread_of
+from pipeline.extract.threads import find as threads
+from pipeline.extract.threads.controls import controlled_posts
+from pipeline.extract.threads.find import thread_of
+from pipeline.extract.threads.repeated import repeated_posts
 
 TEXTS = [
     "Two weeks ago I planted beans along the fence, and the leaves have turned yellow at the rim since. What is it?",

@@ -9,9 +9,9 @@ from markdown_it import MarkdownIt
 from resiliparse.parse.html import HTMLTree
 
 from pipeline.extract.census import Census
-from pipeline.extract.delimiters import delimiters_of
-from pipeline.extract.formulas import protect_formulas
-from pipeline.extract.listings import protect_listings
+from pipeline.extract.formulas.delimiters import delimiters_of
+from pipeline.extract.formulas.find import protect_formulas
+from pipeline.extract.listings.find import protect_listings
 from pipeline.extract.protect import Protected
 from pipeline.extract.tables import protect_tables
 

@@ -8,11 +8,11 @@ import pytest
 from resiliparse.parse.html import HTMLTree
 
 from pipeline.extract.census import Census
-from pipeline.extract.dates import date_in
 from pipeline.extract.html import extract_html
 from pipeline.extract.metadata import json_ld
-from pipeline.extract.platforms import PLATFORMS
-from pipeline.extract.threads import Thread, thread_of
+from pipeline.extract.threads.dates import date_in
+from pipeline.extract.threads.find import Thread, thread_of
+from pipeline.extract.threads.platforms import PLATFORMS
 
 FIRST = "How do I keep the water in my tank clear without a second filter?"
 SECOND = "Change a fifth of it every week and feed the fish less than they ask for."

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from pipeline.extract.mathml import joined
-from pipeline.extract.tex_symbols import SYMBOLS
+from pipeline.extract.formulas.mathml import joined
+from pipeline.extract.formulas.tex_symbols import SYMBOLS
 
 _SAME_NAME = (
     "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi pi rho sigma tau upsilon "

@@ -12,9 +12,9 @@ from itertools import pairwise
 
 from resiliparse.parse.html import ElementNode, HTMLTree
 
-from pipeline.extract.dates import date_in, date_of_post
 from pipeline.extract.dom import mentions, select
-from pipeline.extract.repeated import (
+from pipeline.extract.threads.dates import date_in, date_of_post
+from pipeline.extract.threads.repeated import (
     BLOG,
     FORUM,
     LEAST_TEXT,

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from pipeline.extract.math_tree import HEIGHT, TOP, WIDTH, Math, row_of
-from pipeline.extract.tex_symbols import FENCES, FUNCTIONS, PIECES
+from pipeline.extract.formulas.math_tree import HEIGHT, TOP, WIDTH, Math, row_of
+from pipeline.extract.formulas.tex_symbols import FENCES, FUNCTIONS, PIECES
 
 # Parts of the scaffolding that show nothing of the formula.
 SCAFFOLD = frozenset(

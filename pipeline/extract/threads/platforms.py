@@ -6,10 +6,10 @@ finds two posts wins.
 
 from __future__ import annotations
 
-from pipeline.extract.markup import Parts, Platform
-from pipeline.extract.platforms_boards import BOARDS
-from pipeline.extract.platforms_questions import QUESTION_SITES
-from pipeline.extract.platforms_sites import SITES
+from pipeline.extract.threads.boards import BOARDS
+from pipeline.extract.threads.markup import Parts, Platform
+from pipeline.extract.threads.questions import QUESTION_SITES
+from pipeline.extract.threads.sites import SITES
 
 SCHEMA_ORG = Platform(
     "schema.org", "",

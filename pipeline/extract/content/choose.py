@@ -1,7 +1,7 @@
 """Which runs of text are a page's main content: a small learned classifier over features of the flat tree.
 
-Boosted decision trees over `content_features` say how likely each run is content; of these the runs are chosen whose
-F1 is expected to be best. The weights (`content_model.npz`) are trained by `pipeline.extract.content_training`, which
+Boosted decision trees over `features` say how likely each run is content; of these the runs are chosen whose
+F1 is expected to be best. The weights (`model.npz`) are trained by `pipeline.extract.content.training`, which
 says on what.
 """
 
@@ -15,10 +15,10 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from pipeline.extract.content_features import features
+from pipeline.extract.content.features import features
 from pipeline.extract.flat import LINKED_WORDS, TAGS, WORDS, Flat
 
-MODEL = Path(__file__).with_name("content_model.npz")
+MODEL = Path(__file__).with_name("model.npz")
 DEPTH = 6  # questions from a tree's root to a leaf
 SHORT_GAP = 2  # words between kept runs that are kept with them
 

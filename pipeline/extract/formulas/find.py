@@ -15,9 +15,10 @@ from urllib.parse import unquote, unquote_plus
 
 from resiliparse.parse.html import ElementNode, HTMLTree, NodeType
 
-from pipeline.extract.asciimath import asciimath_to_tex
 from pipeline.extract.census import Census
-from pipeline.extract.delimiters import (
+from pipeline.extract.dom import classes, mentions, replace, select
+from pipeline.extract.formulas.asciimath import asciimath_to_tex
+from pipeline.extract.formulas.delimiters import (
     DEFINITIONS,
     DELIMITED,
     FEW_LETTERS,
@@ -25,10 +26,9 @@ from pipeline.extract.delimiters import (
     PROSE,
     undelimited,
 )
-from pipeline.extract.dom import classes, mentions, replace, select
-from pipeline.extract.mathml import mathml_to_tex
+from pipeline.extract.formulas.mathml import mathml_to_tex
+from pipeline.extract.formulas.rendered import rendered_to_tex
 from pipeline.extract.protect import Protected
-from pipeline.extract.rendered_formulas import rendered_to_tex
 
 RENDERED = (  # what MathJax 2 puts beside its script
     ".MathJax_Preview, .MathJax_Display, .MathJax_SVG_Display, .MathJax_SVG, .MathJax_CHTML, .MathJax_MathML, "

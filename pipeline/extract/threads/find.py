@@ -17,15 +17,15 @@ from typing import Any
 from resiliparse.parse.html import ElementNode, HTMLTree
 
 from pipeline.extract.census import Census
-from pipeline.extract.controls import controlled_posts
-from pipeline.extract.dates import date_in, date_of_post
-from pipeline.extract.declared import declared_thread, integer, preloaded_thread
 from pipeline.extract.dom import mentions, select
-from pipeline.extract.markup import Parts, Platform
 from pipeline.extract.metadata import iso_date
-from pipeline.extract.platforms import PLATFORMS
-from pipeline.extract.posts import Comment, Post, Thread
-from pipeline.extract.repeated import repeated_posts
+from pipeline.extract.threads.controls import controlled_posts
+from pipeline.extract.threads.dates import date_in, date_of_post
+from pipeline.extract.threads.declared import declared_thread, integer, preloaded_thread
+from pipeline.extract.threads.markup import Parts, Platform
+from pipeline.extract.threads.platforms import PLATFORMS
+from pipeline.extract.threads.posts import Comment, Post, Thread
+from pipeline.extract.threads.repeated import repeated_posts
 
 MARKS = [(platform, frozenset(platform.marks.split())) for platform in PLATFORMS]
 NO_CLASS = re.compile(r"\[[^\]]*\]|:not\([^)]*\)")

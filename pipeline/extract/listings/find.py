@@ -17,11 +17,11 @@ from html import escape
 from resiliparse.parse.html import ElementNode, HTMLTree
 
 from pipeline.extract.census import Census
-from pipeline.extract.code_language import guess_language, language_name
-from pipeline.extract.delimiters import PROSE
 from pipeline.extract.dom import classes, mentions, select
-from pipeline.extract.listing_language import language_of, take_caption
-from pipeline.extract.listing_text import ASSISTIVE, ONLY_NUMBERS, PREFORMATTED, code_text, unescaped
+from pipeline.extract.formulas.delimiters import PROSE
+from pipeline.extract.listings.code_language import guess_language, language_name
+from pipeline.extract.listings.page_language import language_of, take_caption
+from pipeline.extract.listings.text import ASSISTIVE, ONLY_NUMBERS, PREFORMATTED, code_text, unescaped
 from pipeline.extract.protect import Protected, fenced
 
 MATHS = frozenset(["math", "language-math"])  # classes of formulas that are set in code elements

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 
-from pipeline.extract.math_tree import HEIGHT, TOP, WIDTH, Math, row_of
-from pipeline.extract.tex_symbols import FENCES, PIECES
+from pipeline.extract.formulas.math_tree import HEIGHT, TOP, WIDTH, Math, row_of
+from pipeline.extract.formulas.tex_symbols import FENCES, PIECES
 
 FONT = re.compile(r"(?:MJXc-TeX|[A-Z]{2,6})-([\w-]+)")  # MathJax's font classes: TEX-C, NCM-B, MJXc-TeX-cal-R
 GLYPH = re.compile(r"-(?:TEX|[A-Z]{2,6})-([A-Z0-9]+)-[0-9A-F]+$")

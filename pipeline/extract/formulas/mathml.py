@@ -13,8 +13,8 @@ from itertools import accumulate
 
 from resiliparse.parse.html import ElementNode
 
-from pipeline.extract.math_tree import Math, parsed
-from pipeline.extract.tex_symbols import (
+from pipeline.extract.formulas.math_tree import Math, parsed
+from pipeline.extract.formulas.tex_symbols import (
     ACCENTS,
     ARROWS,
     FENCES,

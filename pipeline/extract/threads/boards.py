@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.extract.markup import Parts, Platform
+from pipeline.extract.threads.markup import Parts, Platform
 
 # What a program wrote about a page that a post links to, but for its title and code.
 ONEBOX = "aside.onebox .source, aside.onebox p, .onebox .github-info, .onebox .branches, .onebox .labels"

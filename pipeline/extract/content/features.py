@@ -2,7 +2,7 @@
 
 After Kohlschütter et al. (boilerpipe, WSDM 2010: lengths and link shares of a block and its neighbours), Vogels et al.
 (Web2Text, 2018: containers), and what forum and documentation pages need: signatures of repeated elements, the words in
-class and id attributes, and what the run's own words say (`content_words`).
+class and id attributes, and what the run's own words say (`words`).
 
 Kernels fill the columns of one array x (runs, FEATURES), group by group; `*_AT` says where a group begins. What is true
 of a subtree is a difference of sums over runs, for a subtree is a range of them.
@@ -13,7 +13,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from pipeline.extract.content_words import copies_key, said_in_head, scores_of, tokens_of
+from pipeline.extract.content.words import copies_key, said_in_head, scores_of, tokens_of
 from pipeline.extract.flat import (
     CAPITALS,
     CHARACTERS,

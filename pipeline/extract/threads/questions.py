@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.extract.markup import Parts, Platform
+from pipeline.extract.threads.markup import Parts, Platform
 
 QUESTION_SITES = (
     Platform(

@@ -10,7 +10,7 @@ from resiliparse.parse.html import HTMLTree
 
 from pipeline.extract.dom import select
 from pipeline.extract.metadata import iso_date, name_of
-from pipeline.extract.posts import Comment, Post, Thread
+from pipeline.extract.threads.posts import Comment, Post, Thread
 
 DEEPEST = 200  # replies to replies in JSON-LD
 NUMBER = re.compile(r"([-−]?\d[\d,]{0,12})(\.\d+)?\s?([km万])?\b", re.I)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from pipeline.extract.asciimath import asciimath_to_tex
 from pipeline.extract.census import Census
 from pipeline.extract.dom import mentions
+from pipeline.extract.formulas.asciimath import asciimath_to_tex
 from pipeline.extract.protect import Protected
 
 DELIMITED = re.compile(

@@ -7,7 +7,7 @@ import re
 
 from resiliparse.parse.html import ElementNode, Node, NodeType
 
-from pipeline.extract.code_language import language_name
+from pipeline.extract.listings.code_language import language_name
 
 ANY_TAG = re.compile(r"<[^>]*>")
 # What class and data attributes say. A sure prefix may be followed by any name, a bare word by a known one.

@@ -14,8 +14,8 @@ from types import MappingProxyType
 
 from resiliparse.parse.html import ElementNode, HTMLTree
 
-from pipeline.extract.dates import date_in, date_of_post
 from pipeline.extract.dom import classes, select
+from pipeline.extract.threads.dates import date_in, date_of_post
 
 BOX = re.compile(
     r"post|repl[yi]|comment|message|msg|answer|response|entry|floor|thread|topic|discussion|question"

@@ -1,7 +1,7 @@
 """Trains the classifier of main content on pages with their text as people took it out.
 
     pip install lightgbm rapidfuzz scipy
-    python -m pipeline.extract.content_training PAGES [--validate PAGES] [--output content_model.npz]
+    python -m pipeline.extract.content.training PAGES [--validate PAGES] [--output model.npz]
 
 PAGES is a folder with truth.jsonl.gz (id, page_type, main_content) and pages.tar or ID.html.gz files. The weights in
 this repository come from 1,037 pages of the Web Content Extraction Benchmark's development split (M. Foley, commit
@@ -33,9 +33,9 @@ from rapidfuzz.distance import LCSseq
 from scipy.optimize import minimize
 from scipy.sparse import csr_array
 
-from pipeline.extract.content import DEPTH, MODEL, Model, Trees, most_likely, save
-from pipeline.extract.content_features import features
-from pipeline.extract.content_words import WORD_BUCKETS, buckets_of, tokens_of
+from pipeline.extract.content.choose import DEPTH, MODEL, Model, Trees, most_likely, save
+from pipeline.extract.content.features import features
+from pipeline.extract.content.words import WORD_BUCKETS, buckets_of, tokens_of
 from pipeline.extract.flat import NAME_BUCKETS, TEXT, Flat
 from pipeline.extract.html import HTMLPage, decode_html
 
@@ -134,7 +134,7 @@ def name_scores(pages: list[Page]) -> np.ndarray:
 
 
 def word_scores(pages: list[Page]) -> np.ndarray:
-    """Weights of a logistic regression from the words of a run (`content_words.buckets_of`) to content.
+    """Weights of a logistic regression from the words of a run (`words.buckets_of`) to content.
 
     Each bucket of a run counts 1/√(buckets of the run). The constant is left out: trees have no use for it.
     """

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from resiliparse.parse.html import ElementNode
 
-from pipeline.extract.math_tree import parsed
-from pipeline.extract.mathml import tex_of
-from pipeline.extract.rendered_katex import katex_tree
-from pipeline.extract.rendered_mathjax import mathjax_tree
+from pipeline.extract.formulas.katex import katex_tree
+from pipeline.extract.formulas.math_tree import parsed
+from pipeline.extract.formulas.mathjax import mathjax_tree
+from pipeline.extract.formulas.mathml import tex_of
 
 
 def rendered_to_tex(node: ElementNode) -> str:

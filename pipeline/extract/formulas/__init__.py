@@ -1,0 +1,1 @@
+"""Formulas of a page as LaTeX, whatever encodes them."""

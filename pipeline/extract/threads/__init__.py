@@ -1,0 +1,1 @@
+"""Forum threads, questions with answers, comments: posts in their order."""
