@@ -24,6 +24,7 @@ STAGES = {  # name: (class, what it does in a line)
         "hash the words of every document, so that near-duplicates meet",
     ),
     "dedup": ("pipeline.dedup.near.Dedup", "find near-duplicates, verify each, choose the copy to keep"),
+    "passages": ("pipeline.dedup.passages.Passages", "find paragraphs that other documents have as well"),
     "decontaminate": ("filters.decontaminate.Decontaminate", "find benchmark problems in documents"),
     "policy": ("filters.policy.Policy", "keep, drop, weigh and group documents by SQL over all of the above"),
     "synth": ("synth.synth.Synth", "have a model analyse documents, solve problems and answer queries"),
