@@ -127,9 +127,8 @@ class _Worker:
             table = dataset.read_joined(job.inputs, job.shard, job.selected_by)
         routed = _read_routed(job.routed) if job.routed is not None else None
         also = {name: _read_routed(files) for name, files in job.also.items()}
-        value = getattr(self.stage, job.round or "")(
-            stage.Unit(job.index, table, routed, also, job.shard or "")
-        )
+        unit = stage.Unit(job.index, table, routed, also, job.shard or "", job.to)
+        value = getattr(self.stage, job.round or "")(unit)
         received = routed.num_rows if routed is not None else 0
         return (
             value,

@@ -62,6 +62,7 @@ class Job:
         None  # (file, row group) of the previous round's rows for this unit
     )
     also: dict[str, list[tuple[str, int]]] = field(default_factory=dict)  # the same of other rounds
+    to: int = 0  # partitions
 
 
 @dataclass

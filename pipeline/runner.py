@@ -246,6 +246,7 @@ class Runner:
                             round=step.name,
                             index=index,
                             routed=_routed(plan.output, previous, index) if previous else None,
+                            to=partitions,
                             also={name: _routed(plan.output, last[name], index) for name in step.also},
                         ),
                         output=plan.output,

@@ -224,6 +224,7 @@ class Unit:
     routed: pa.Table | None  # rows the previous round sent here, in a fixed order; None in the first round
     also: dict[str, pa.Table] = field(default_factory=dict)  # the same of the rounds in `Round.also`
     shard: str = ""  # its name, for rounds over shards
+    to: int = 0  # how many partitions there are for the rows it returns
 
 
 @dataclass

@@ -204,7 +204,7 @@ class Dedup(ShuffleStage):
         key = np.concatenate([minhash.mix(~order), keys.ravel()])
         return pa.table(
             {
-                "partition": pa.array(self._partition(key)),
+                "partition": pa.array(_partition(key, unit.to)),
                 "key": pa.array(key),
                 "band": pa.array(
                     np.concatenate(
@@ -260,7 +260,7 @@ class Dedup(ShuffleStage):
         # Each set once for every partition where it is compared, under its row; guests by home.
         at_home, as_guest = home >> 32 == here, guest >> 32 == here
         row = np.concatenate([home[at_home], guest[as_guest]]) & 0xFFFFFFFF
-        partition = self._partition_of(np.concatenate([home[at_home], home[as_guest]]))
+        partition = _partition_of(np.concatenate([home[at_home], home[as_guest]]), unit.to)
         wanted, place = np.unique(partition.astype(np.int64) << 32 | row, return_inverse=True)
         of_home = place[: np.count_nonzero(at_home)]
         guests = np.bincount(of_home, minlength=len(wanted))
@@ -283,7 +283,7 @@ class Dedup(ShuffleStage):
         itself = np.unique(np.concatenate([home, guest, twin_of]))
         stands, member = np.concatenate([twin_of, itself]), np.concatenate([twin, itself])
         stands, member = distinct(np.stack([stands, member])[:, member >> 32 == here])
-        members = self._members(table, stands, member)
+        members = self._members(table, stands, member, unit.to)
         return pa.concat_tables([sets, members], promote_options="default")
 
     def verify(self, unit: Unit) -> pa.Table:
@@ -305,7 +305,7 @@ class Dedup(ShuffleStage):
         node, other = documents[left[linked]], documents[right[linked]]
         links = pa.table(
             {
-                "partition": pa.array(self._partition_of(np.concatenate([node, other]))),
+                "partition": pa.array(_partition_of(np.concatenate([node, other]), unit.to)),
                 "node": pa.array(np.concatenate([node, other])),
                 "other": pa.array(np.concatenate([other, node])),
                 "jaccard": pa.array(np.tile(jaccard[linked], 2)),
@@ -319,13 +319,13 @@ class Dedup(ShuffleStage):
     def large(self, unit: Unit) -> Sent:
         """Large-star: to the larger end of every edge."""
         node, other, again = large_star(*_edges(_routed(unit)))
-        return Sent(self._edge_rows(node, other, node), again)
+        return Sent(_edge_rows(node, other, unit.to), again)
 
     def small(self, unit: Unit) -> Sent:
         """Small-star: to both ends of every edge."""
         node, other = small_star(*_edges(_routed(unit)))
         both = np.concatenate([node, other]), np.concatenate([other, node])
-        return Sent(self._edge_rows(*both, both[0]), False)
+        return Sent(_edge_rows(*both, unit.to), False)
 
     def gather(self, unit: Unit) -> pa.Table:
         """Members and links of every cluster, sent to the partition of its label: its smallest document that stands."""
@@ -344,7 +344,7 @@ class Dedup(ShuffleStage):
             label = np.where(at < 0, stands, labels[at]) if len(labels) else stands
             parts.append(
                 rows.select(names)
-                .append_column("partition", pa.array(self._partition_of(label)))
+                .append_column("partition", pa.array(_partition_of(label, unit.to)))
                 .append_column("label", pa.array(label))
             )
         return pa.concat_tables(parts, promote_options="default")
@@ -423,20 +423,7 @@ class Dedup(ShuffleStage):
     def _rules(self) -> list[tuple[str, Literal["highest", "lowest"]]]:
         return KEEP if self.config.keep is None else self.config.keep
 
-    def _partition(self, hashes: np.ndarray) -> np.ndarray:
-        """The hash's place when the range of hashes is cut into equal pieces, int32."""
-        parts = -(-max(1, self.rows) // self.config.documents_per_partition)
-        return ((hashes >> np.uint64(32)) * np.uint64(parts) >> np.uint64(32)).astype(np.int32)
-
-    def _partition_of(self, documents: np.ndarray) -> np.ndarray:
-        return self._partition(minhash.mix(documents.astype(np.uint64)))
-
-    def _edge_rows(self, node: np.ndarray, other: np.ndarray, to: np.ndarray) -> pa.Table:
-        return pa.table(
-            {"partition": pa.array(self._partition_of(to)), "node": pa.array(node), "other": pa.array(other)}
-        )
-
-    def _members(self, table: pa.Table, stands: np.ndarray, member: np.ndarray) -> pa.Table:
+    def _members(self, table: pa.Table, stands: np.ndarray, member: np.ndarray, parts: int) -> pa.Table:
         """Of this shard's members those with equal words in one row. Both arrays are sorted by `stands`."""
         rows = table.select([name for name in table.column_names if name != "text" or self.keeps_by_text])
         rows = rows.take(pa.array(member & 0xFFFFFFFF))
@@ -451,7 +438,7 @@ class Dedup(ShuffleStage):
         best, second = order[first], order[np.minimum(first + 1, max(len(order) - 1, 0))]
         return pa.table(
             {
-                "partition": pa.array(self._partition_of(stands[best])),
+                "partition": pa.array(_partition_of(stands[best], parts)),
                 "stands": pa.array(stands[best]),
                 "documents": pa.ListArray.from_arrays(_offsets(count), pa.array(member[order])),
                 "best": pa.array(member[best]),
@@ -546,6 +533,21 @@ def _edges(rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     """Edges among rows of several kinds."""
     rows = rows.select(["node", "other"]).filter(rows["node"].is_valid())
     return rows["node"].to_numpy(), rows["other"].to_numpy()
+
+
+def _edge_rows(node: np.ndarray, other: np.ndarray, parts: int) -> pa.Table:
+    return pa.table(
+        {"partition": pa.array(_partition_of(node, parts)), "node": pa.array(node), "other": pa.array(other)}
+    )
+
+
+def _partition(hashes: np.ndarray, count: int) -> np.ndarray:
+    """The hash's place when the range of hashes is cut into `count` equal pieces, int32."""
+    return ((hashes >> np.uint64(32)) * np.uint64(count) >> np.uint64(32)).astype(np.int32)
+
+
+def _partition_of(documents: np.ndarray, count: int) -> np.ndarray:
+    return _partition(minhash.mix(documents.astype(np.uint64)), count)
 
 
 def _find(values: np.ndarray, order: np.ndarray, wanted: np.ndarray) -> np.ndarray:

@@ -81,12 +81,10 @@ class Passages(ShuffleStage):
         row, number, hashes = row[long], number[long], hashes[long]
         date = pc.struct_field(table["origin"].combine_chunks(), "crawl_date").cast(pa.int64())
         when = date.fill_null(np.iinfo(np.int64).max).to_numpy()
-        parts = self.rounds[0].to
-        assert isinstance(parts, int)
         return pa.table(
             {
                 "partition": pa.array(
-                    ((hashes >> np.uint64(32)) * np.uint64(parts) >> np.uint64(32)).astype(np.int32)
+                    ((hashes >> np.uint64(32)) * np.uint64(unit.to) >> np.uint64(32)).astype(np.int32)
                 ),
                 "hash": pa.array(hashes),
                 "when": pa.array(when[row]),

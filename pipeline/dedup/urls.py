@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import idna
@@ -18,8 +18,6 @@ from pydantic import Field
 
 from pipeline.documents import RECORD_SCHEMA
 from pipeline.stage import Outcome, Reason, Round, ShuffleStage, StageConfig, Unit
-
-PARTITIONS = 64
 
 # Parameters that say where a visitor came from. `ref` and `from` are not here: on many sites they choose the content.
 TRACKING = re.compile(
@@ -166,6 +164,9 @@ class UrlsConfig(StageConfig):
     keep: Literal["earliest", "latest"] = Field(
         "earliest", description="Which record of a URL to keep, by crawl date; then the smallest id."
     )
+    records_per_partition: Annotated[int, Field(ge=1)] = Field(
+        100_000, description="How many records' URLs a worker holds at a time, about 1 kB each."
+    )
 
 
 class Urls(ShuffleStage):
@@ -182,11 +183,15 @@ class Urls(ShuffleStage):
     aligned = False
     libraries = ("idna",)
     Config = UrlsConfig
-    rounds = (
-        Round("keys", over="shards", to=PARTITIONS),
-        Round("choose", over="partitions", to="shards"),
-        Round("align", over="shards", to=None),
-    )
+
+    @property
+    def rounds(self) -> tuple[Round, ...]:  # type: ignore[override]
+        parts = -(-max(1, self.rows) // self.config.records_per_partition)
+        return (
+            Round("keys", over="shards", to=parts, reads=("id", "url", "origin")),
+            Round("choose", over="partitions", to="shards"),
+            Round("align", over="shards", to=None),
+        )
 
     def keys(self, unit: Unit) -> pa.Table:
         """The canonical URL of every record that has one, sent to the partition of its hash."""
@@ -199,7 +204,7 @@ class Urls(ShuffleStage):
         origin = table["origin"].combine_chunks()
         return pa.table(
             {
-                "partition": pa.array([_partition(key) for key in keys], pa.int32()),
+                "partition": pa.array([_partition(key, unit.to) for key in keys], pa.int32()),
                 "key": pa.array(keys, pa.string()),
                 "id": table["id"],
                 "shard": pa.array([unit.index] * len(keys), pa.int32()),
@@ -269,5 +274,5 @@ def _field(struct: pa.StructArray | pa.ChunkedArray, name: str) -> pa.Array:
     return array.field(name)
 
 
-def _partition(key: str) -> int:
-    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest()) % PARTITIONS
+def _partition(key: str, count: int) -> int:
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest()) % count

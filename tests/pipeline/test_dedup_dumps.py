@@ -86,6 +86,19 @@ def test_dumps_that_come_and_go_are_decided_as_from_scratch(dumps):
         assert signed(dump).tasks_run == 0  # their signatures were written once
 
 
+def test_the_work_is_spread_over_the_partitions(dumps, tmp_path):
+    decided(tmp_path / "corpus", dumps / "a", dumps / "b")  # 500 documents, 200 a partition
+    records = [storage.read_json(str(path)) for path in (tmp_path / "corpus" / "dedup" / "_tasks").iterdir()]
+    received = {
+        r["name"]: r["rows_received"] for r in records if "-pairs-" in r["name"] or "-verify-" in r["name"]
+    }
+    assert len(received) == 6 and max(received.values()) < 0.45 * sum(received.values())
+    pairs = [count for name, count in received.items() if "-pairs-" in name]
+    stored = f"SELECT count(minhash_words) FROM read_parquet(['{dumps}/a/signatures/*.parquet', '{dumps}/b/signatures/*.parquet'])"
+    ((with_words,),) = duckdb.sql(stored).fetchall()
+    assert sum(pairs) == 500 + 16 * with_words and min(pairs) > 0.25 * sum(pairs)
+
+
 def test_a_dump_adopts_what_was_decided(dumps, tmp_path):
     decided(tmp_path / "corpus", *(dumps / name for name in "abc"))
     adopt = Dedup(Dedup.Config(decided_in=str(tmp_path / "corpus")))

@@ -40,7 +40,8 @@ def run_rounds(stage, shards, tmp_path=None):
         for index in range(count):
             table = shards[index] if step.over == "shards" else None
             also = {name: sent[name][0][index] for name in step.also}
-            unit = Unit(index, table, routed[index] if routed else None, also)
+            parts = len(shards) if step.to == "shards" else step.to or 0
+            unit = Unit(index, table, routed[index] if routed else None, also, to=parts)
             results.append(getattr(stage, step.name)(unit))
         if step.to is None:
             return results

@@ -6,7 +6,7 @@ from collections import defaultdict
 import pyarrow as pa
 import pytest
 
-from pipeline.dedup.urls import PARTITIONS, Urls, canonical_url
+from pipeline.dedup.urls import Urls, canonical_url
 from pipeline.documents import RECORD_SCHEMA
 from pipeline.stage import Unit
 
@@ -146,9 +146,9 @@ def records(rows: list[tuple[str, str | None, int | None]]) -> pa.Table:
 def run(shards: list[pa.Table], keep: str) -> tuple[list[list[str]], dict[str, str]]:
     """The stage's three rounds as the runner calls them, one unit after the other: kept ids and dropped id → detail."""
     stage = Urls(Urls.Config(keep=keep))
-    emitted = pa.concat_tables([stage.keys(Unit(i, table, None)) for i, table in enumerate(shards)])
+    emitted = pa.concat_tables([stage.keys(Unit(i, table, None, to=3)) for i, table in enumerate(shards)])
     chosen = []
-    for partition in range(PARTITIONS):
+    for partition in range(3):
         routed = emitted.filter(pa.compute.equal(emitted["partition"], partition))
         if routed.num_rows:
             chosen.append(stage.choose(Unit(partition, None, routed)))
