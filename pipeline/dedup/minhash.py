@@ -362,6 +362,13 @@ def _grams(data, start, stop, tables, n, ring, out):
                 written += 1
         state = role
         word = (FNV_OFFSET ^ folded) * FNV_PRIME
+        if role == WORD and expansion >= expansion_stop:  # the rest of an ASCII word, without the questions above
+            while at < stop and data[at] < 0x80:
+                entry = characters[data[at]]
+                if entry >> 24 != WORD:
+                    break
+                word = (word ^ np.uint64(entry & 0xFFFFFF)) * FNV_PRIME
+                at += 1
     if 0 < words < n:
         out[0] = _mixed(polynomial)
         written = 1
@@ -418,12 +425,20 @@ def _sort_hashes(hashes, spare, places):
         place = np.int64(hashes[i] >> shift)
         spare[places[place]] = hashes[i]
         places[place] += 1
-    for i in range(count):
-        value, j = spare[i], i
-        while j > 0 and hashes[j - 1] > value:
-            hashes[j] = hashes[j - 1]
-            j -= 1
-        hashes[j] = value
+    hashes[:] = spare[:count]
+    start = 0
+    for bucket in range(1 << bits):
+        stop = places[bucket]  # one bucket on, by what was written there
+        if stop - start > 16:  # n-grams that a text repeats
+            hashes[start:stop].sort()
+        else:
+            for i in range(start + 1, stop):
+                value, j = hashes[i], i
+                while j > start and hashes[j - 1] > value:
+                    hashes[j] = hashes[j - 1]
+                    j -= 1
+                hashes[j] = value
+        start = stop
 
 
 @numba.njit(cache=True, nogil=True)
