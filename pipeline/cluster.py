@@ -72,6 +72,9 @@ class Cluster:
                 "distributed.worker.memory.pause": False,
                 "distributed.worker.memory.spill": False,
                 "distributed.worker.memory.target": False,
+                # The work is in the children: these would look at a waiting thread, for a fifth of a worker's time.
+                "distributed.worker.profile.enabled": False,
+                "distributed.admin.system-monitor.interval": "5s",
                 # Dask would set these in *this* process, and a vLLM started later would run on one thread.
                 "distributed.nanny.pre-spawn-environ": {},
             }
