@@ -20,7 +20,6 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline import dataset, stage, storage
 from pipeline.errors import ReadError, ReasonmillError, RequestError, RunError
@@ -160,14 +159,8 @@ class _Worker:
 
 
 def _read_routed(files: list[tuple[str, int]]) -> pa.Table:
-    """The rows sent to one unit: one row group of each file, in the files' order."""
-    tables = []
-    for path, group in files:
-        fs, inner = storage.split(path)
-        with fs.open(inner, "rb") as handle:
-            reader = pq.ParquetFile(handle)
-            tables.append(reader.read_row_group(group) if group >= 0 else reader.schema_arrow.empty_table())
-    return pa.concat_tables(tables)
+    """The rows sent to one unit: one batch of each file, in the files' order."""
+    return pa.concat_tables(dataset.read_passing(path, batch) for path, batch in files)
 
 
 def _die_with_parent() -> None:

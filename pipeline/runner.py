@@ -419,11 +419,11 @@ def _count(progress: StageProgress, record: Record) -> None:
 def _routed(output: str, previous: list[Record], index: int) -> list[tuple[str, int]]:
     """Files and row groups with the rows for unit `index`; one file with group -1 (schema only) if there are none."""
     files = [
-        (storage.join(output, "_rounds", f"{record.name}.parquet"), record.groups[index])
+        (storage.join(output, tasks.file_of(f"_rounds/{record.name}")), record.groups[index])
         for record in previous
         if record.groups[index] >= 0
     ]
-    return files or [(storage.join(output, "_rounds", f"{previous[0].name}.parquet"), -1)]
+    return files or [(storage.join(output, tasks.file_of(f"_rounds/{previous[0].name}")), -1)]
 
 
 def _result(future: distributed.Future, task: Task, address: str | None) -> Record:
@@ -460,13 +460,13 @@ def _lost(task: Task, address: str | None, error: Exception) -> RunError:
 def _sweep(output: str, records: list[Record]) -> None:
     """Remove shards, reasons and records that no task of this state wrote."""
     expected = {f"{entry['name']}.parquet" for record in records for entry in record.shards}
-    expected |= {f"{name}.parquet" for record in records for name in record.beside}
+    expected |= {tasks.file_of(name) for record in records for name in record.beside}
     expected |= {f"_tasks/{record.name}.json" for record in records}
     for folder in ("", "dropped", "failed", "_rounds", "_tasks"):
         for name in storage.list_files(storage.join(output, folder) if folder else output):
             path = f"{folder}/{name}" if folder else name
             if (
-                path.endswith((".parquet", ".json"))
+                path.endswith((".parquet", ".arrow", ".json"))
                 and path not in expected
                 and path not in ("run.json", "manifest.json")
             ):

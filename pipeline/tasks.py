@@ -50,9 +50,7 @@ class Record:
     parents: dict[str, int] = field(default_factory=dict)  # expand: with_children, dropped, failed
     shards: list[dict[str, Any]] = field(default_factory=list)  # kept rows
     beside: dict[str, str] = field(default_factory=dict)  # "dropped/…", "failed/…", "_rounds/…" → sha256
-    groups: list[int] = field(
-        default_factory=list
-    )  # of a round's rows: row group of each partition, -1 = none
+    groups: list[int] = field(default_factory=list)  # of a round's rows: batch of each partition, -1 = none
     rows_out: int = 0  # of a shuffle round: sent to the next one
     rows_received: int = 0  # … and sent here by the one before
     again: bool = False  # of a round to be repeated: it is not finished yet
@@ -78,7 +76,12 @@ def is_intact(output: str, record: Record) -> bool:
     kept = all(
         storage.size(storage.join(output, f"{s['name']}.parquet")) == s["bytes"] for s in record.shards
     )
-    return kept and all(storage.exists(storage.join(output, f"{name}.parquet")) for name in record.beside)
+    return kept and all(storage.exists(storage.join(output, file_of(name))) for name in record.beside)
+
+
+def file_of(beside: str) -> str:
+    """The file of one of the things that a record has beside its shards."""
+    return f"{beside}.arrow" if beside.startswith("_rounds/") else f"{beside}.parquet"
 
 
 def run_task(task: Task) -> Record:
@@ -222,7 +225,7 @@ def _prove_expand(record: Record, given: pa.ChunkedArray, outcome: Outcome, brok
 
 
 def _write_rows(task: Task, record: Record, rows: pa.Table) -> None:
-    """Rows of a shuffle round: one row group per partition that gets any, in one file per unit."""
+    """Rows of a shuffle round: one batch per partition that gets any, in one file per unit."""
     partition = rows["partition"]
     record.rows_out, record.groups = rows.num_rows, [-1] * task.partitions
     extremes = pc.min_max(partition).as_py()
@@ -239,7 +242,7 @@ def _write_rows(task: Task, record: Record, rows: pa.Table) -> None:
     schema = rows.schema.remove(rows.schema.get_field_index("partition"))
     data = dataset.encode_passing(schema, groups)
     name = f"_rounds/{task.name}"
-    storage.write_bytes(storage.join(task.output, f"{name}.parquet"), data)
+    storage.write_bytes(storage.join(task.output, file_of(name)), data)
     record.beside[name] = storage.sha256(data)
 
 

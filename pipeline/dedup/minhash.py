@@ -362,7 +362,9 @@ def _grams(data, start, stop, tables, n, ring, out):
                 written += 1
         state = role
         word = (FNV_OFFSET ^ folded) * FNV_PRIME
-        if role == WORD and expansion >= expansion_stop:  # the rest of an ASCII word, without the questions above
+        if (
+            role == WORD and expansion >= expansion_stop
+        ):  # the rest of an ASCII word, without the questions above
             while at < stop and data[at] < 0x80:
                 entry = characters[data[at]]
                 if entry >> 24 != WORD:

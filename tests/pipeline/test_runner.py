@@ -183,7 +183,7 @@ def test_shuffle_resumes_in_the_middle(tmp_path):
     run(tmp_path, FirstOfEach())
     before = digests(tmp_path, "first")
     (tmp_path / "first" / "manifest.json").unlink()
-    (tmp_path / "first" / "_rounds" / "1-choose-00003.parquet").unlink()
+    (tmp_path / "first" / "_rounds" / "1-choose-00003.arrow").unlink()
     (summary,) = run(tmp_path, FirstOfEach())
     assert summary.tasks_run == 1
     assert digests(tmp_path, "first") == before

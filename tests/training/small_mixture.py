@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
 
 from pipeline import dataset, storage
@@ -48,8 +50,9 @@ def write_dataset(
     described = []
     for name, rows in shards.items():
         table = pa.Table.from_pylist(rows, schema=schema)
-        groups = [table.slice(i, rows_per_group) for i in range(0, len(rows), rows_per_group)]
-        data = dataset.encode_passing(schema, groups)
+        sink = io.BytesIO()
+        pq.write_table(table, sink, row_group_size=rows_per_group)
+        data = sink.getvalue()
         storage.write_bytes(storage.join(path, f"{name}.parquet"), data)
         described.append(dataset.Shard(name, storage.sha256(data), len(rows), len(data)))
     manifest = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cache
 
 from pipeline.extract.census import Census
 from pipeline.extract.dom import mentions
@@ -112,7 +113,11 @@ def delimiters_of(census: Census) -> Delimiters:
     # The longest first: $$ before $.
     openings = [ENVIRONMENT] if running else ["(?!)()"]
     openings += [rf"\[((?i:{'|'.join(tags)}))\b[^\]]{{0,40}}\]"] if tags else ["(?!)()"]
-    openings += [re.escape(left) for left, _ in sorted(pairs, key=lambda pair: -len(pair[0]))]
+    for left, right in sorted(pairs, key=lambda pair: -len(pair[0])):
+        # Of a row of one sign (a rule, a fence) only the last opens anything: between two there is nothing.
+        openings.append(
+            re.escape(left) + (f"(?!{re.escape(left)})" if left == right and len(left) == 1 else "")
+        )
     return Delimiters(re.compile("|".join(openings)), closing)
 
 
@@ -174,11 +179,12 @@ def replace_delimited(text: str, protected: Protected, delimiters: Delimiters) -
         return text
     out: list[str] = []
     place = start = 0
+    following = _Following(text)
     while opened := delimiters.opening.search(text, start):
         start = opened.end()
         if text[opened.start() - 1 : opened.start()] == "\\":
             continue
-        found = _delimited(opened, text, delimiters)
+        found = _delimited(opened, following, delimiters)
         word = _word(*found, protected) if found is not None else None
         if found is None or word is None:
             continue
@@ -188,25 +194,50 @@ def replace_delimited(text: str, protected: Protected, delimiters: Delimiters) -
     return AMOUNT.sub(r"\\$", text) if protected.items else text
 
 
-def _delimited(opened: re.Match[str], text: str, delimiters: Delimiters) -> tuple[str, str, int] | None:
+class _Following:
+    """What stands next in a text, for places that only grow: a text of brackets that nothing closes is read once, and
+    not once for each of them."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._known: dict[re.Pattern[str], re.Match[str] | None] = {}
+
+    def next(self, pattern: re.Pattern[str], start: int) -> re.Match[str] | None:
+        """The first match that begins at `start` or later."""
+        if pattern not in self._known or ((known := self._known[pattern]) and known.start() < start):
+            known = self._known[pattern] = pattern.search(self.text, start)
+        return known
+
+
+def _delimited(
+    opened: re.Match[str], following: _Following, delimiters: Delimiters
+) -> tuple[str, str, int] | None:
     """TeX, kind and length (with what closes it) of the formula that begins behind a match; None if it is none."""
-    body = text[opened.end() : opened.end() + LONGEST]
-    if blank := BLANK_LINE.search(body):
-        body = body[: blank.start()]
+    start, text = opened.end(), following.text
     if opened[1]:
-        closing = f"\\end{{{opened[1]}}}"
-        end = body.find(closing)
-        return (opened[0] + body[:end] + closing, "display", end + len(closing)) if end >= 0 else None
-    pattern, kind = delimiters.closing[opened[2].lower() if opened[2] else opened[0]]
-    closed = pattern.search(body)
-    if closed is None or not body[: closed.start()].strip():
+        pattern, kind = _end_of(opened[1]), "display"
+    else:
+        pattern, kind = delimiters.closing[opened[2].lower() if opened[2] else opened[0]]
+    closed = following.next(pattern, start)
+    if closed is None or closed.end() > start + LONGEST:
         return None
-    tex = body[: closed.start()]
-    behind = opened.end() + closed.end()
-    after = text[behind : behind + 1]
+    blank = following.next(BLANK_LINE, start)
+    if blank is not None and blank.start() < closed.end():
+        return None
+    tex = text[start : closed.start()]
+    if opened[1]:
+        return opened[0] + tex + closed[0], kind, closed.end() - start
+    if not tex.strip():
+        return None
+    after = text[closed.end() : closed.end() + 1]
     if opened[0] == "$" and not _in_dollars(tex, after, said=kind == "inline"):
         return None
-    return tex, kind, closed.end()
+    return tex, kind, closed.end() - start
+
+
+@cache
+def _end_of(environment: str) -> re.Pattern[str]:
+    return re.compile(re.escape(f"\\end{{{environment}}}"))
 
 
 def _word(tex: str, kind: str, length: int, protected: Protected) -> str | None:

@@ -62,6 +62,10 @@ MARKED = frozenset(  # classes of elements whose text is TeX or a delimited form
     "latex arithmatex kdmath mq-selectable filter_mathjaxloader_equation mathJaxEqu MathJax_Preview js-render-math".split()
 )
 TEX_ENCODING = re.compile(r"(?:^|[/.-])(?:la)?tex(?:$|\W)")
+# Classes of what sets a formula in a line of its own, beside `math display`. It stands a few elements around the
+# formula; of a page that is nested 10,000 deep `closest` asks all of them, for each formula.
+DISPLAYS = frozenset(["katex-display", "katex--display", "katex-block", "MathJax_Display", "MJXc-display"])
+NEAR = 8
 MAX_NESTED = 8  # a page of thousands of nested carriers is no page with formulas
 # Addresses, classes and texts of images that are formulas.
 IMAGE_TAG = re.compile(rb"<img[^>]*")
@@ -110,9 +114,10 @@ def protect_formulas(tree: HTMLTree, census: Census, protected: Protected) -> No
         selectors += [f"[{name}]:not(code):not(pre)" for name in TEX_ATTRIBUTES if name in census.attributes]
         _protect_elements(tree, ", ".join(selectors), protected)
     if "img" in census.tags and mentions(b" ".join(IMAGE_TAG.findall(census.lowered)), IMAGE_WORDS):
-        for image in select(tree, "img"):
+        images = select(tree, "img")
+        for before, image, after in zip([None, *images], images, [*images[1:], None], strict=False):
             if tex := tex_of_image(image):
-                display = _stands_alone(image) or "display" in (image.getattr("class") or "")
+                display = _stands_alone(image, before, after) or "display" in (image.getattr("class") or "")
                 _put(tree, image, tex, display, protected)
 
 
@@ -196,7 +201,7 @@ def _formula_of(node: ElementNode, protected: Protected) -> tuple[str, bool | No
     if tag == "script":
         return _of_script(node)
     if "katex-error" in names:
-        return node.text or "", node.closest(".katex-display") is not None
+        return node.text or "", _is_display(node, names)
     rendered = tag == "mjx-container" or (
         names[:1] and names[0].startswith(("katex", "MathJax", "mjx-", "MJXc", "mwe-math"))
     )
@@ -259,12 +264,15 @@ def _is_display(node: ElementNode, names: list[str]) -> bool:
         return True
     if node.getattr("data-display") in ("true", "block", "1") or "inline" in joined:
         return "inline" not in joined
-    return (
-        node.closest(
-            ".katex-display, .katex--display, .katex-block, .MathJax_Display, .MJXc-display, .math.display"
-        )
-        is not None
-    )
+    around: ElementNode | None = node
+    for _ in range(NEAR):
+        if around is None:
+            return False
+        said = (around.getattr("class") or "").split()
+        if not DISPLAYS.isdisjoint(said) or ("math" in said and "display" in said):
+            return True
+        around = around.parent_element
+    return False
 
 
 def _in_pre(node: ElementNode) -> bool:
@@ -336,11 +344,15 @@ def tex_of_image(image: ElementNode) -> str:
     return ""
 
 
-def _stands_alone(node: ElementNode) -> bool:
-    parent = node.parent_element
+def _stands_alone(image: ElementNode, before: ElementNode | None, after: ElementNode | None) -> bool:
+    """Whether there is nothing else around an image. `before`, `after`: the page's images next to it, asked first, for
+    of a thousand in one paragraph each would read all of it."""
+    parent = image.parent_element
     if parent is None or parent.tag not in ("p", "div", "center", "dd", "figure"):
         return False
-    return not (parent.text or "").strip() and len(select(parent, "img")) == 1
+    if any(other is not None and parent.contains(other) for other in (before, after)):
+        return False
+    return not (parent.text or "").strip()
 
 
 def _of_marked(node: ElementNode, names: list[str], protected: Protected) -> tuple[str, bool | None] | None:

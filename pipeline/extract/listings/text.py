@@ -155,7 +155,7 @@ def _lines(html: str, preformatted: bool, collapsed: bool) -> str:
 def _without_numbers(node: ElementNode, lines: list[str]) -> list[str]:
     """Without numbers that stand in the text: 00001 (old doxygen), or of a box that is known to write them (cnblogs)."""
     numbers = [NUMBERED.match(line) for line in lines if line.strip()]
-    if not all(numbers):
+    if not numbers or not all(numbers):
         return lines
     counted = [int(match[1]) for match in numbers if match]
     padded = all(match and len(match[1]) >= 5 and match[1][0] == "0" for match in numbers)
