@@ -225,17 +225,19 @@ def _characters() -> tuple[np.ndarray, np.ndarray]:
     table = np.arange(TABLE_SIZE, dtype=np.uint32) | np.uint32(SINGLE << 24)
     expansions: list[int] = []
     seconds = {chr(code) for code in (*range(0x1161, 0x1176), *range(0x11A8, 0x11C3))}  # of Hangul syllables
-    normal = {}
+    normal = {}  # of those whose NFKC is not simply themselves
     for code in (*range(0x20000), *COMPATIBILITY):
-        parts = unicodedata.decomposition(chr(code)).split()
-        if len(parts) == 2 and not parts[0].startswith("<"):
-            seconds.add(chr(int(parts[1], 16)))
-        normal[code] = unicodedata.normalize("NFKC", chr(code))
-    for code, characters in normal.items():
-        entries = [_entry(character) for character in characters]
-        if len(entries) == 1:
-            table[code] = entries[0]
+        if decomposition := unicodedata.decomposition(chr(code)):
+            parts = decomposition.split()
+            if len(parts) == 2 and not parts[0].startswith("<"):
+                seconds.add(chr(int(parts[1], 16)))
+            normal[code] = unicodedata.normalize("NFKC", chr(code))
+    for code in (*range(0x20000), *COMPATIBILITY):
+        characters = normal.get(code) or chr(code)
+        if len(characters) == 1:
+            table[code] = _entry(characters)
         else:
+            entries = [_entry(character) for character in characters]
             table[code] = EXPANDS << 24 | len(expansions)
             expansions += [len(entries), *entries]
         if any(unicodedata.combining(character) or character in seconds for character in characters):

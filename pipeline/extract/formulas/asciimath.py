@@ -75,6 +75,7 @@ TOKEN = re.compile(
 )
 MATRIX = {"[]": "bmatrix", "()": "pmatrix", "||": "vmatrix", r"\{\}": "Bmatrix", r"\{.": "cases"}
 MAX_DEPTH = 60
+MOST_REREAD = 10_000  # tokens behind bars that turned out to be alone
 
 
 @dataclass
@@ -111,6 +112,7 @@ class _Reader:
         self.tokens: list[tuple[str, str]] = []  # (kind, text): text, number, word, other
         self.place = 0
         self.lone_bars: set[int] = set()  # by the place behind them
+        self.reread = 0
         for quoted, *bracketed, number, word, other in TOKEN.findall(source):
             if quoted or any(bracketed):
                 self.tokens.append(("text", quoted or "".join(bracketed)))
@@ -199,10 +201,11 @@ class _Reader:
 
     def bracketed(self, token: str, depth: int) -> _Part:
         start = self.place
-        if start in self.lone_bars:
+        if start in self.lone_bars or (token == "|" and self.reread > MOST_REREAD):
             return _Part("|")
         inner, parts = self.expression(depth + 1, until_bar=token == "|")
         if token == "|" and self.peek() != "|":  # a bar on its own
+            self.reread += self.place - start
             self.place = start
             self.lone_bars.add(start)  # or each is looked into again from every bar before it
             return _Part("|")
