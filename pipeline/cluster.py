@@ -68,6 +68,9 @@ class Cluster:
         dask.config.set(
             {
                 "distributed.scheduler.allowed-failures": WORKER_DEATHS,
+                # A worker that was killed is started again, however long that takes on a busy machine; after 15 seconds
+                # Dask would give it up, and with the last one the run would wait for ever.
+                "distributed.deploy.lost-worker-timeout": "1 day",
                 "distributed.worker.memory.terminate": False,  # the child has its own limit
                 "distributed.worker.memory.pause": False,
                 "distributed.worker.memory.spill": False,

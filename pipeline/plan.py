@@ -101,7 +101,8 @@ class InputShard:
         first, *beside = self._joined()
         inputs: list[tuple[str, list[str] | None]] = [(first.path, reads), *((d.path, None) for d in beside)]
         if of_round is not None:
-            wanted = [(d, [c for c in d.manifest["schema"] if c in of_round]) for d in (first, *beside)]
+            names = {name.lower() for name in of_round}  # as in SQL
+            wanted = [(d, [c for c in d.manifest["schema"] if c.lower() in names]) for d in (first, *beside)]
             inputs = [(d.path, ["id", *(c for c in columns if c != "id")]) for d, columns in wanted]
             inputs = [inputs[0], *(one for one in inputs[1:] if len(one[1] or ()) > 1)]
         return {
@@ -128,6 +129,11 @@ class Plan:
             for source in inputs
             for s in source.dataset.shards
         ]
+
+        if len({shard.name for shard in self.shards}) < len(self.shards):
+            raise RequestError(
+                f"stage {stage.name}: two of its input shards would have the same name; rename a run's folder"
+            )
 
     def datasets(self) -> dict[str, Dataset]:
         """Everything that is read, by name; with the run before it where that is another one."""

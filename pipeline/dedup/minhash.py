@@ -74,6 +74,8 @@ def shingle_hashes(
     row_offsets
         int64 [texts + 1]; the set of text `i` is ``values[row_offsets[i]:row_offsets[i + 1]]``.
     """
+    if rows is not None and 4 * len(rows) < len(texts):  # a copy costs less than looking at all
+        texts, rows = texts.take(pa.array(rows)), None
     parts, counts, before = [], [np.zeros(1, np.int64)], 0
     for data, starts, stops in _documents(texts):
         if rows is not None:
@@ -139,10 +141,11 @@ def exact_jaccard(
     )
 
 
-def string_hashes(strings: pa.Array | pa.ChunkedArray) -> np.ndarray:
-    """A 64-bit hash of each string's bytes as they are, the same on every machine and in every run."""
+def string_hashes(strings: pa.Array | pa.ChunkedArray, seed: int = 0) -> np.ndarray:
+    """A 64-bit hash of each string's bytes as they are, the same on every machine and in every run; one for each seed."""
     parts = [np.empty(0, np.uint64)]
-    parts += [_hash_bytes(*_buffers(chunk)) for chunk in _chunks(strings)]
+    start = FNV_OFFSET ^ mix(np.uint64(seed)) if seed else FNV_OFFSET
+    parts += [_hash_bytes(*_buffers(chunk), start) for chunk in _chunks(strings)]
     return np.concatenate(parts)
 
 
@@ -393,12 +396,14 @@ def _shingle_sets(data, starts, stops, tables, n):
     """Sorted unique n-gram hashes of every text, one after the other, and how many each has."""
     grams = np.empty(_most_words(starts, stops), np.uint64)
     ring = np.empty(n, np.uint64)
-    spare, places = np.empty(len(grams), np.uint64), np.empty(2 * len(grams) + 2, np.int64)
+    spare, places = np.empty(1024, np.uint64), np.empty(2 * 1024 + 2, np.int64)
     values = np.empty(1024, np.uint64)
     counts = np.zeros(len(starts), np.int64)
     used = 0
     for i in range(len(starts)):
         found, _, _ = _grams(data, starts[i], stops[i], tables, n, ring, grams)
+        if found > len(spare):
+            spare, places = np.empty(found, np.uint64), np.empty(2 * found + 2, np.int64)
         _sort_hashes(grams[:found], spare, places)
         if used + found > len(values):
             larger = np.empty(max(2 * len(values), used + found), np.uint64)
@@ -503,11 +508,11 @@ def _combining(data, starts, stops, characters):
 
 
 @numba.njit(cache=True, nogil=True)
-def _hash_bytes(data, starts, stops):
+def _hash_bytes(data, starts, stops, start):
     """FNV-1a of the bytes, mixed."""
     hashes = np.empty(len(starts), np.uint64)
     for i in range(len(starts)):
-        value = FNV_OFFSET
+        value = start
         for j in range(starts[i], stops[i]):
             value = (value ^ np.uint64(data[j])) * FNV_PRIME
         hashes[i] = _mixed(value)

@@ -35,7 +35,7 @@ class PassagesConfig(StageConfig):
         25, description="words from which a paragraph is looked for elsewhere"
     )
     documents_per_partition: Annotated[int, Field(ge=1)] = Field(
-        50_000, description="how many documents' paragraphs a worker holds at a time, 32 bytes each"
+        50_000, description="how many documents' paragraphs a worker holds at a time, 64 bytes each"
     )
 
 

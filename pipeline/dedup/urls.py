@@ -96,7 +96,9 @@ def _host(host: str) -> str | None:
     labels = host.split(".")
     while len(labels) > 2 and labels[0] in HOST_TWINS and not _is_public_suffix(labels[1:]):
         labels = labels[1:]
-    if len(labels) > 3 and labels[1] in ("m", "mobile"):  # en.m.wikipedia.org
+    if (
+        len(labels) > 3 and labels[1] in ("m", "mobile") and not _is_public_suffix(labels[2:])
+    ):  # en.m.wikipedia.org
         del labels[1]
     return ".".join(labels)
 

@@ -107,6 +107,10 @@ def test_a_dump_adopts_what_was_decided(dumps, tmp_path):
     assert 0 < len(here) < len(everywhere) and here == {id: everywhere[id] for id in here}
     ids = [dataset.read_shard(f"{dumps}/b/{name}/00001.parquet")["id"] for name in ("documents", "dedup")]
     assert ids[0].equals(ids[1]) and Dataset.open(f"{dumps}/b/dedup").aligned
+    rows = dataset.read_shard(f"{dumps}/c/documents/00000.parquet").to_pylist()
+    write_documents(tmp_path / "b", rows, 2)  # other texts under the same name
+    with pytest.raises(RequestError, match="decided about other documents than there are"):
+        run(tmp_path / "b", adopt)
     decided(tmp_path / "corpus", dumps / "a", dumps / "c")
     with pytest.raises(RequestError, match=r"knows no shard b-0000\d: name this run among its --dumps"):
         run(dumps / "b", adopt)

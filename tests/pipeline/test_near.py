@@ -392,6 +392,21 @@ def test_keep_takes_any_expression_over_the_columns():
     assert decide(table, DedupConfig(keep=[]), signatures=ONE)["a"]["dedup_kept_because"] == "smallest id"
 
 
+@pytest.mark.parametrize("expression", ["count(*)", "max(length(text))", "unnest([1, 2])"])
+def test_a_keep_expression_is_about_one_document(expression):
+    rows = [document("a", words(0, 100)), document("b", words(0, 100))]
+    with pytest.raises(RequestError, match=r"one number a document|alone"):
+        decide(rows, DedupConfig(keep=[(expression, "highest")]))
+
+
+def test_the_year_of_a_crawl_does_not_depend_on_where_it_is_asked(monkeypatch):
+    monkeypatch.setenv("TZ", "America/New_York")
+    rows = [document("a", words(0, 100), crawled=2021), document("b", words(0, 100), crawled=2020)]
+    rows[1]["origin"]["crawl_date"] = datetime.datetime(2020, 12, 31, 23, tzinfo=datetime.UTC)
+    decided = decide(rows, DedupConfig(keep=[("year(origin.crawl_date)", "highest")]))
+    assert decided["b"]["dedup_of"] == "a"  # in New York both are of 2020
+
+
 @pytest.mark.parametrize(
     "expression", ["no_such_column", "origin.path", "length(text", "1; DROP TABLE documents"]
 )
