@@ -59,3 +59,13 @@ def test_bars_without_a_partner_are_read_once():
     start = time.process_time()
     assert asciimath_to_tex("|(" * 500).count("|") == 500
     assert time.process_time() - start < 1.5  # 0.2 s measured; by trying each anew, years
+
+
+def test_a_long_row_of_bars_and_brackets_takes_linear_time_and_a_page_is_no_formula():
+    for piece in ("|(", "(|", "x|(", "y|[x"):
+        start = time.process_time()
+        assert asciimath_to_tex(piece * 4_500).count("|") == 4_500 * piece.count("|"), piece
+        assert time.process_time() - start < 0.8, (
+            piece
+        )  # 0.1 s measured; by reading what is behind each bar, 2 s
+    assert asciimath_to_tex("x + 1 " * 10_000) == ""

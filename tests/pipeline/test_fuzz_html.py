@@ -1,5 +1,7 @@
 """A seeded slice of benchmarks/fuzz_html.py: broken pages come out as text or with a reason, in time, and all of them."""
 
+import os
+import signal
 from collections import Counter
 
 import pytest
@@ -84,6 +86,21 @@ def test_a_word_left_in_the_text_is_seen_whatever_stem_it_has():
     for own in (page, "<p>&#81;zxm1z", "Q<b>zx</b>m1z", "Q<!-- -->zxm1z"):
         for charset in ("utf-8", "utf-16"):
             assert not fuzz_html.what_is_wrong(own.encode(charset), Answer("as Qzxm1z says", 0.1)), own
+
+
+def test_what_only_looks_like_a_tag_is_text():
+    page = b'<p>that <$$img alt="a" Qz<b>xm9z</b> agrees'
+    text = extract(page, "text/html").text
+    assert "Qzxm9z" in text and not fuzz_html.what_is_wrong(page, Answer(text, 0.1))
+
+
+def test_a_process_that_stands_still_or_dies_fails_one_page(tool):
+    page = Page("page", fuzz_html.OWN.encode())
+    for number, by in ((signal.SIGSTOP, signal.SIGKILL), (signal.SIGABRT, signal.SIGABRT)):
+        os.kill(tool.process.pid, number)
+        answer = fuzz_html.watched(tool, page, standstill=0.5)
+        assert f"signal {by}" in fuzz_html.what_is_wrong(page.payload, answer)
+        assert not fuzz_html.what_is_wrong(page.payload, fuzz_html.watched(tool, page))
 
 
 def test_what_is_broken_holds_every_kind_of_formula():

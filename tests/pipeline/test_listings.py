@@ -368,6 +368,10 @@ def test_rustdoc_signatures():
     assert protected_of(html) == ("Qzxc0z", [("code", "pub fn new() -> Self")])
 
 
+def test_a_listing_of_spaces_is_none():
+    assert protected_of("<pre>  \n \n  \n</pre><p>x</p><pre> <b> </b>\n<i>\n</i> \n</pre>") == ("x", [])
+
+
 def test_numbers_are_not_always_line_numbers():
     digits = "<pre>" + "3" * 6000 + "</pre>"
     assert len(fences(f"<table><tr><td>{digits}</td><td>x</td></tr></table>{digits}")) == 2

@@ -75,6 +75,7 @@ TOKEN = re.compile(
 )
 MATRIX = {"[]": "bmatrix", "()": "pmatrix", "||": "vmatrix", r"\{\}": "Bmatrix", r"\{.": "cases"}
 MAX_DEPTH = 60
+LONGEST = 20_000  # characters
 MOST_REREAD = 10_000  # tokens behind bars that turned out to be alone
 
 
@@ -95,9 +96,13 @@ class _Part:
 def asciimath_to_tex(source: str) -> str:
     r"""LaTeX of an AsciiMath expression, without delimiters. Anything can be read: what is no symbol stays as it is.
 
+    "" for what is longer than 20,000 characters: a script that was never closed, say, and no formula.
+
     >>> asciimath_to_tex("sum_(i=1)^n i^3=((n(n+1))/2)^2")
     '\\sum_{i=1}^{n}i^{3}=\\left(\\frac{n(n+1)}{2}\\right)^{2}'
     """
+    if len(source) > LONGEST:
+        return ""
     reader = _Reader(source)
     pieces: list[str] = []
     while reader.place < len(reader.tokens):
@@ -201,11 +206,13 @@ class _Reader:
 
     def bracketed(self, token: str, depth: int) -> _Part:
         start = self.place
-        if start in self.lone_bars or (token == "|" and self.reread > MOST_REREAD):
+        if start in self.lone_bars:
             return _Part("|")
         inner, parts = self.expression(depth + 1, until_bar=token == "|")
         if token == "|" and self.peek() != "|":  # a bar on its own
             self.reread += self.place - start
+            if self.reread > MOST_REREAD:  # bars and brackets in turn: what was read stays as it is
+                return _Part(joined(["|", inner]))
             self.place = start
             self.lone_bars.add(start)  # or each is looked into again from every bar before it
             return _Part("|")

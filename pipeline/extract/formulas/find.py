@@ -65,7 +65,8 @@ TEX_ENCODING = re.compile(r"(?:^|[/.-])(?:la)?tex(?:$|\W)")
 # Classes of what sets a formula in a line of its own, beside `math display`. It stands a few elements around the
 # formula; of a page that is nested 10,000 deep `closest` asks all of them, for each formula.
 DISPLAYS = frozenset(["katex-display", "katex--display", "katex-block", "MathJax_Display", "MJXc-display"])
-NEAR = 8
+DISPLAYS_LOWERED = frozenset(name.lower() for name in DISPLAYS)  # as a census has them
+NEAR = 5
 MAX_NESTED = 8  # a page of thousands of nested carriers is no page with formulas
 # Addresses, classes and texts of images that are formulas.
 IMAGE_TAG = re.compile(rb"<img[^>]*")
@@ -112,7 +113,8 @@ def protect_formulas(tree: HTMLTree, census: Census, protected: Protected) -> No
             _join_rows(tree, protected)
         selectors = [selector for words, selector in CARRIERS if mentions(said, words)]
         selectors += [f"[{name}]:not(code):not(pre)" for name in TEX_ATTRIBUTES if name in census.attributes]
-        _protect_elements(tree, ", ".join(selectors), protected)
+        displays = "display" in census.classes or not DISPLAYS_LOWERED.isdisjoint(census.classes)
+        _protect_elements(tree, ", ".join(selectors), protected, displays)
     if "img" in census.tags and mentions(b" ".join(IMAGE_TAG.findall(census.lowered)), IMAGE_WORDS):
         images = select(tree, "img")
         for before, image, after in zip([None, *images], images, [*images[1:], None], strict=False):
@@ -134,7 +136,8 @@ def _join_rows(tree: HTMLTree, protected: Protected) -> None:
                     part.decompose()
 
 
-def _protect_elements(tree: HTMLTree, selector: str, protected: Protected) -> None:
+def _protect_elements(tree: HTMLTree, selector: str, protected: Protected, displays: bool) -> None:
+    """`displays`: whether the page has elements that display the formulas in them."""
     nodes = select(tree, selector)
     scripts = {(node.id or "").removesuffix("-Frame") for node in nodes if node.tag == "script"}
     done: ElementNode | None = None  # nodes come in document order: what lies in this one is dealt with
@@ -149,7 +152,7 @@ def _protect_elements(tree: HTMLTree, selector: str, protected: Protected) -> No
         if _is_twin(node, scripts):
             done = node
             replace(tree, node, "")
-        elif (found := _formula_of(node, protected)) and _put(tree, node, *found, protected):
+        elif (found := _formula_of(node, protected, displays)) and _put(tree, node, *found, protected):
             done = node
         else:
             tried, depth = node, nested
@@ -195,38 +198,38 @@ def _is_twin(node: ElementNode, scripts: set[str]) -> bool:
     return (following.getattr("type") or "").lower().startswith("math/")
 
 
-def _formula_of(node: ElementNode, protected: Protected) -> tuple[str, bool | None] | None:
+def _formula_of(node: ElementNode, protected: Protected, displays: bool) -> tuple[str, bool | None] | None:
     """TeX and display mode (None: as its delimiters say) of an element, None if it is no formula."""
     tag, names = node.tag, classes(node)
     if tag == "script":
         return _of_script(node)
     if "katex-error" in names:
-        return node.text or "", _is_display(node, names)
+        return node.text or "", _is_display(node, names, displays)
     rendered = tag == "mjx-container" or (
         names[:1] and names[0].startswith(("katex", "MathJax", "mjx-", "MJXc", "mwe-math"))
     )
     if tag != "math" and (tex := _of_attribute(node)):
-        return tex, _is_display(node, names)
+        return tex, _is_display(node, names, displays)
     if tag == "mjx-container":  # MathJax 4 keeps the TeX of every part
         source = node.query_selector("mjx-math[data-latex], g[data-mml-node='math'][data-latex]")
         if source is not None:
-            return source.getattr("data-latex") or "", _is_display(node, names)
+            return source.getattr("data-latex") or "", _is_display(node, names, displays)
     if tag == "math" or node.hasattr("data-mathml") or (rendered and node.query_selector("math") is not None):
-        return _of_mathml(node)
+        return _of_mathml(node, displays)
     if "ql-formula" in names:
         return node.getattr("data-value") or "", False
     if "latex-rendered" in names:
         return _of_json(node.getattr("data-attrs") or ""), True
     if "mwe-math-element" in names:
         image = node.query_selector("img[alt]")
-        return (image.getattr("alt") or "" if image is not None else ""), _is_display(node, names)
+        return (image.getattr("alt") or "" if image is not None else ""), _is_display(node, names, displays)
     if rendered:
         if tex := rendered_to_tex(node):
-            return tex, _is_display(node, names)
+            return tex, _is_display(node, names, displays)
         if "katex-mathml" in names:  # CSDN: the tags are gone, the TeX is the last of its lines
             lines = [line.strip() for line in (node.text or "").splitlines() if line.strip()]
-            return (lines[-1] if lines else ""), _is_display(node, names)
-    return _of_marked(node, names, protected)
+            return (lines[-1] if lines else ""), _is_display(node, names, displays)
+    return _of_marked(node, names, protected, displays)
 
 
 def _of_attribute(node: ElementNode) -> str:
@@ -256,7 +259,7 @@ def _of_script(node: ElementNode) -> tuple[str, bool | None] | None:
     return source, display or None
 
 
-def _is_display(node: ElementNode, names: list[str]) -> bool:
+def _is_display(node: ElementNode, names: list[str], displays: bool) -> bool:
     joined = " ".join(names).lower()
     if "display" in joined or "block" in joined or (node.getattr("display") or "") in ("true", "block"):
         return True
@@ -264,13 +267,14 @@ def _is_display(node: ElementNode, names: list[str]) -> bool:
         return True
     if node.getattr("data-display") in ("true", "block", "1") or "inline" in joined:
         return "inline" not in joined
-    around: ElementNode | None = node
-    for _ in range(NEAR):
+    around = node.parent_element
+    for _ in range(NEAR if displays else 0):
         if around is None:
-            return False
-        said = (around.getattr("class") or "").split()
-        if not DISPLAYS.isdisjoint(said) or ("math" in said and "display" in said):
-            return True
+            break
+        if said := around.getattr("class"):
+            names = said.split()
+            if not DISPLAYS.isdisjoint(names) or ("math" in names and "display" in names):
+                return True
         around = around.parent_element
     return False
 
@@ -280,7 +284,7 @@ def _in_pre(node: ElementNode) -> bool:
     return node.tag == "pre" or (node.tag == "code" and parent is not None and parent.tag == "pre")
 
 
-def _of_mathml(node: ElementNode) -> tuple[str, bool | None] | None:
+def _of_mathml(node: ElementNode, displays: bool = False) -> tuple[str, bool | None] | None:
     """TeX and display mode of an element that is or holds `<math>`: annotation, alttext, or converted."""
     source = node.getattr("data-mathml")
     carrier = node
@@ -289,7 +293,9 @@ def _of_mathml(node: ElementNode) -> tuple[str, bool | None] | None:
         document = HTMLTree.parse(source).document
         carrier = (document.query_selector("math") if document is not None else None) or node
     math = carrier if carrier.tag == "math" else carrier.query_selector("math")
-    display = _is_display(node, classes(node)) or (math is not None and math.getattr("display") == "block")
+    display = _is_display(node, classes(node), displays) or (
+        math is not None and math.getattr("display") == "block"
+    )
     for annotation in select(carrier, "annotation"):
         encoding = (annotation.getattr("encoding") or "").lower()
         if TEX_ENCODING.search(encoding) and (annotation.text or "").strip():
@@ -355,7 +361,9 @@ def _stands_alone(image: ElementNode, before: ElementNode | None, after: Element
     return not (parent.text or "").strip()
 
 
-def _of_marked(node: ElementNode, names: list[str], protected: Protected) -> tuple[str, bool | None] | None:
+def _of_marked(
+    node: ElementNode, names: list[str], protected: Protected, displays: bool
+) -> tuple[str, bool | None] | None:
     """An element whose class says that its text is mathematics. Several formulas and words between them: None."""
     of_itself = (
         node.tag in ("math-renderer", "d-math", "tex-math")
@@ -370,7 +378,7 @@ def _of_marked(node: ElementNode, names: list[str], protected: Protected) -> tup
     number = node.query_selector(".eqno")
     if number is not None:  # Sphinx
         text = text.replace(number.text or "", "", 1)
-    display = _is_display(node, names) or (node.tag == "div" and "arithmatex" not in names)
+    display = _is_display(node, names, displays) or (node.tag == "div" and "arithmatex" not in names)
     if found := DELIMITED.fullmatch(text):
         inner = found[found.lastindex or 0]
         if (
