@@ -122,9 +122,9 @@ def disturb(
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """sha256 of every manifest and Parquet file that our stages left, what passed between rounds included."""
+    """sha256 of every manifest, Parquet and Arrow file that our stages left, what passed between rounds included."""
     outputs = [folder / stage.output for stage in ours.stages()]
-    files = [p for o in outputs for p in [*o.rglob("*.parquet"), *o.glob("manifest.json")]]
+    files = [p for o in outputs for end in ("*.parquet", "*.arrow", "manifest.json") for p in o.rglob(end)]
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
