@@ -425,7 +425,7 @@ def _stage_command(name: str) -> click.Command:
             if v is not None and v != () and k in cls.Config.model_fields
         }
         stage = cls(_checked(cls.Config, config))
-        if name != "read" and cls.input and not storage.exists(run):
+        if name != "read" and cls.input and not stage.elsewhere() and not storage.exists(run):
             raise RequestError(f"there is no folder {run}: `reasonmill read` begins one")
         with Runner(run, running.options(retry_failed=retry, quiet=quiet)) as runner:
             if name == "read":

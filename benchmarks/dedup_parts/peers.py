@@ -157,7 +157,7 @@ def datatrove(folder: str, documents: int, at_spaces: bool = False) -> list[bool
     from datatrove.utils.word_tokenizers import WordTokenizer
 
     class AtSpaces(WordTokenizer):
-        """Words as they stand between spaces."""
+        """Words as they stand between spaces; a signature asks for nothing else."""
 
         def word_tokenize(self, text: str) -> list[str]:
             return text.split()

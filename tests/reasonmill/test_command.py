@@ -96,6 +96,17 @@ def test_one_stage_alone_and_its_help(finished):
     assert "--workers" in text
 
 
+def test_dumps_are_decided_in_a_folder_of_their_own(finished, tmp_path):
+    run, _ = finished
+    result = reasonmill("dedup", tmp_path / "corpus", "--dumps", f"[{run}]", "--workers", 1)
+    assert result.returncode == 0, result.stderr
+    counts = [
+        reasonmill("inspect", folder, "--csv", "--sql", "SELECT count(*), count(dedup_of) FROM dedup").stdout
+        for folder in (tmp_path / "corpus", run)
+    ]
+    assert counts[0] == counts[1] and not counts[0].splitlines()[-1].endswith(",0")
+
+
 def test_dry_run_prints_the_plan_and_runs_nothing(tmp_path, corpus):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(RECIPE.format(run=tmp_path / "run", corpus=corpus))
