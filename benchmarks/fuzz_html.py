@@ -261,11 +261,14 @@ def mutated(pages: list[bytes], seed: int, index: int, largest: int = 64 << 20) 
     return names, page[:largest]
 
 
-def what_is_wrong(page: bytes, answer: Answer) -> str:
-    """Why a page counts as failed; "" when it is a text or was dropped with a reason, in time."""
+def what_is_wrong(page: bytes, answer: Answer, slower: float = 1.0) -> str:
+    """Why a page counts as failed; "" when it is a text or was dropped with a reason, in time.
+
+    slower: how many times as slow the machine may be as an idle one.
+    """
     if answer.failed and not answer.failed.startswith("Drop: "):
         return answer.failed
-    if answer.cpu_seconds > SECONDS + SECONDS_PER_MB * len(page) / 2**20:
+    if answer.cpu_seconds > slower * (SECONDS + SECONDS_PER_MB * len(page) / 2**20):
         return f"took {answer.cpu_seconds:.1f} CPU seconds"
     if answer.failed:
         return ""

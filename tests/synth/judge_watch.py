@@ -1,8 +1,9 @@
 """Runs attacks through the judge and looks at this machine meanwhile: a script, so that any user can run it.
 
 Standard library and `synth.verify` only. Argument: a JSON array of {name: [source, result, cpu, wall,
-memory]}, the source of the tools, and whether to run unprotected; prints one JSON object {name: what was seen}. Orphans of what the judge starts come to this process (it is a "subreaper"), so
-everything that outlives a judgement is found among its descendants, whatever it calls itself.
+memory]}, the source of the tools, and whether to run unprotected; prints one JSON object {name: what was seen}.
+Orphans of what the judge starts come to this process (it is a "subreaper"), so everything that outlives a judgement is
+found among its descendants, whatever it calls itself.
 """
 
 from __future__ import annotations
@@ -159,8 +160,11 @@ def judged(attack: list[Any], tools: str, facts: dict[str, Any], unsafe: bool) -
     source, result, cpu, wall, memory = attack
     limits = Limits(cpu_seconds=cpu, wall_seconds=wall, memory_bytes=memory)
     task = Task((Call([facts], {}, result), Call([None], {}, "still here")), function="solve")
-    began = time.monotonic()
-    judgement = judge(tools + source, task, limits, unsafe=unsafe)
+    for _ in range(5):  # an undecided answer of a busy machine says nothing about the attack
+        began = time.monotonic()
+        judgement = judge(tools + source, task, limits, unsafe=unsafe)
+        if not any("too busy" in one.detail for one in judgement.outcomes):
+            break
     outcomes = [[one.passed, one.reason, one.detail[-300:], one.cpu_seconds] for one in judgement.outcomes]
     return {"outcomes": outcomes, "seconds": time.monotonic() - began, "verdict": judgement.verdict[:3]}
 

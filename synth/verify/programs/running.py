@@ -150,7 +150,8 @@ class Running:
             watch = Watch(peer.process.pid, 2 * self.limits.memory_bytes, 2 * self.limits.cpu_seconds)
             try:
                 answer = self._answer(peer, message, self.limits.wall_seconds + 5, watch)
-                if answer.get("failed") == "timeout" and watch.starved() > STARVED:
+                spent = max(answer.get("cpu", 0.0), watch.used) >= self.limits.cpu_seconds
+                if answer.get("failed") == "timeout" and not spent and watch.starved() > STARVED:
                     raise Infrastructure("the machine is too busy: the program waited for a processor")
             except Exceeded as exceeded:
                 answer = {"failed": str(exceeded), "detail": "all its processes together"}
