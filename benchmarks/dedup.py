@@ -49,6 +49,7 @@ from pipeline.dedup.minhash import s_curve
 ROOT = Path(__file__).parents[1]
 PARTS = ("ours", "peers", "scaling", "chaos", "cost")
 QUICK_SIZES = (20_000, 100_000)
+SMALL_SHARDS = 2_000  # documents; what the reader writes of web pages
 
 
 class Bench:
@@ -96,6 +97,14 @@ class Bench:
             ["… with start and warm-up", run.used.cpu_seconds, 1e6 * run.used.cpu_seconds / run.documents],
         ]
         self.report.show("Our rounds", ["round", "CPU seconds", "µs a document"], times)
+        small = self.work / f"shards-of-{SMALL_SHARDS}"
+        corpus.recut(self.base, small, SMALL_SHARDS)
+        runs = {corpus.ROWS_PER_SHARD: run, SMALL_SHARDS: ours.measure(small, self.work / "warm", workers=1)}
+        self.report.show(
+            "Documents a shard",
+            ["documents a shard", "documents per CPU-s", "MB per CPU-s"],
+            [[rows, one.per_second, one.megabytes_per_second] for rows, one in runs.items()],
+        )
         curve = [
             [f"{low:g} – {high:g}", pairs, share, float(s_curve(ours.BANDS, ours.ROWS, (low + high) / 2))]
             for low, high, pairs, share in judged.bins

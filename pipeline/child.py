@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import errno
 import faulthandler
+import gc
 import logging
 import os
 import pickle
@@ -17,16 +18,19 @@ import signal
 import sys
 import time
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 
-from pipeline import dataset, stage, storage
+from pipeline import dataset, passing, stage, storage
 from pipeline.errors import ReadError, ReasonmillError, RequestError, RunError
 from pipeline.isolation import Job, Limits, LogLine
-from pipeline.stage import Outcome
+from pipeline.stage import Outcome, Sent
 
 LINES_PER_CALL = 50  # log lines one call may send
+KEEPS_DEVICES = {"torch"}  # what it has taken of a GPU it gives back when its process ends
 
 
 class _Collector(logging.Handler):
@@ -72,6 +76,7 @@ class _Worker:
         self.made: tuple[Any, ...] | None = None
         self.stage: Any = None
         self.table: pa.Table | None = None
+        self.started = time.time()
 
     def handle(self, message: tuple[Any, ...]) -> tuple[str, Any]:
         kind, *arguments = message
@@ -100,6 +105,17 @@ class _Worker:
             return "abort", RunError(f"stage {name} could not be prepared: {type(error).__name__}: {error}")
         return "raised", ("raised", f"{type(error).__name__}: {error}"[:2000])
 
+    def may_stay(self, limits: Limits) -> bool:
+        """Whether another stage can have this process: as good as new, and with the code that is on disk now."""
+        self.made = self.stage = self.table = None
+        gc.collect()
+        files = {getattr(module, "__file__", None) for module in sys.modules.values()}
+        return (
+            not KEEPS_DEVICES & sys.modules.keys()
+            and psutil.Process().memory_info().rss < limits.memory_bytes / 8
+            and all(_changed(file) < self.started for file in files if file)
+        )
+
     def load(self, job: Job, limits: Limits) -> tuple[int, pa.ChunkedArray]:
         self._limit_memory(limits)
         self._prepare(job)
@@ -118,19 +134,27 @@ class _Worker:
         )
         return self.stage.process(batch)
 
-    def round(self, job: Job, limits: Limits) -> tuple[Any, int, Any, int]:
+    def round(self, job: Job, limits: Limits) -> tuple[Any, bool, int, Any, int]:
         self._limit_memory(limits)
         self._prepare(job)
         table = None
         if job.shard is not None:
             table = dataset.read_joined(job.inputs, job.shard, job.selected_by)
-        routed = _read_routed(job.routed) if job.routed is not None else None
-        also = {name: _read_routed(files) for name, files in job.also.items()}
+        routed = passing.read(job.routed) if job.routed is not None else None
+        also = {name: passing.read(pieces) for name, pieces in job.also.items()}
         unit = stage.Unit(job.index, table, routed, also, job.shard or "", job.to)
         value = getattr(self.stage, job.round or "")(unit)
+        again = isinstance(value, Sent) and value.again
+        value = value.rows if isinstance(value, Sent) else value
+        if job.passing:
+            try:
+                value = passing.write(job.passing, value, job.to)
+            except RunError as error:
+                raise RunError(f"{self.stage.name}.{job.round} {error}") from None
         received = routed.num_rows if routed is not None else 0
         return (
             value,
+            again,
             table.num_rows if table is not None else 0,
             table["id"] if table is not None else None,
             received,
@@ -158,9 +182,12 @@ class _Worker:
             resource.setrlimit(resource.RLIMIT_DATA, (limits.memory_bytes, hard))
 
 
-def _read_routed(files: list[tuple[str, int]]) -> pa.Table:
-    """The rows sent to one unit: one batch of each file, in the files' order."""
-    return pa.concat_tables(dataset.read_passing(path, batch) for path, batch in files)
+def _changed(file: str) -> float:
+    """When a file was changed, seconds since 1970; of one that is gone, now."""
+    try:
+        return Path(file).stat().st_mtime
+    except OSError:
+        return time.time()
 
 
 def _die_with_parent() -> None:

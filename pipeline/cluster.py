@@ -78,6 +78,8 @@ class Cluster:
                 # The work is in the children: these would look at a waiting thread, for a fifth of a worker's time.
                 "distributed.worker.profile.enabled": False,
                 "distributed.admin.system-monitor.interval": "5s",
+                "distributed.admin.tick.interval": "1s",  # the default, 50 a second, takes a tenth of a core
+                "distributed.worker.memory.monitor-interval": "1s",
                 # Dask would set these in *this* process, and a vLLM started later would run on one thread.
                 "distributed.nanny.pre-spawn-environ": {},
             }

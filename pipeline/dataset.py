@@ -130,37 +130,6 @@ def encode(table: pa.Table) -> bytes:
     return sink.getvalue()
 
 
-def encode_passing(schema: pa.Schema, partitions: Iterable[pa.Table]) -> bytes:
-    """Rows on their way from one round to the next: an Arrow file with a batch a partition.
-
-    A receiver opens every sender's file for one batch, so what counts is how fast a file with many opens: some tenths
-    of a millisecond, where a Parquet footer takes that for each hundred of row groups. Most of the rows are hashes,
-    which no compression makes smaller.
-    """
-    sink = io.BytesIO()
-    options = pa.ipc.IpcWriteOptions(compression="lz4")
-    with pa.ipc.new_file(sink, schema, options=options) as writer:
-        for table in partitions:
-            writer.write_table(table.combine_chunks(), max_chunksize=max(1, table.num_rows))
-    return sink.getvalue()
-
-
-def read_passing(path: str, batch: int) -> pa.Table:
-    """One batch of such a file; the empty table for batch −1."""
-    fs, inner = storage.split(path)
-    try:
-        with fs.open(inner, "rb") as handle:
-            reader = pa.ipc.open_file(handle)
-            batches = [reader.get_batch(batch)] if batch >= 0 else []
-            return pa.Table.from_batches(batches, reader.schema)
-    except MemoryError:
-        raise
-    except (OSError, pa.ArrowException) as error:
-        raise RunError(
-            f"cannot read {path}, rows between two rounds: {error}. Delete it and run the same command again."
-        ) from None
-
-
 def write_shard(path: str, table: pa.Table) -> Shard:
     data = encode(table)
     storage.write_bytes(path, data)
@@ -173,7 +142,10 @@ def read_shard(path: str, columns: list[str] | None = None) -> pa.Table:
     fs, inner = storage.split(path)
     try:
         with fs.open(inner, "rb") as handle:
-            return pq.read_table(handle, columns=columns)
+            file = pq.ParquetFile(handle)
+            if absent := {name.split(".")[0] for name in columns or ()} - set(file.schema_arrow.names):
+                raise pa.ArrowInvalid(f"it has no columns {sorted(absent)}")
+            return file.read(columns, use_threads=False)  # a worker is one of many, each on its core
     except MemoryError:  # Arrow's is one of ArrowException too, and no fault of the shard
         raise
     except (OSError, pa.ArrowException) as error:

@@ -30,6 +30,7 @@ import psutil
 import pyarrow as pa
 
 from pipeline.errors import RunError
+from pipeline.passing import Pieces
 from pipeline.stage import Outcome, Reason
 
 LIVES = 3  # crashes of a lone document before it is quarantined
@@ -49,7 +50,7 @@ class Job:
     """What the child is asked to do: a stage, its joined input, and, for a shuffle round, the routed rows."""
 
     stage: str  # dotted path of the class
-    stage_key: str  # a child made for another state of code, config or models is not used again
+    stage_key: str  # of its code, config and models: the child must agree
     config: dict[str, Any]
     folder: str  # of the run
     inputs: list[tuple[str, list[str] | None]]  # (dataset folder, columns)
@@ -58,11 +59,10 @@ class Job:
     selected_by: str | None = None  # folder of the dataset that says which rows count
     round: str | None = None
     index: int = 0
-    routed: list[tuple[str, int]] | None = (
-        None  # (file, row group) of the previous round's rows for this unit
-    )
-    also: dict[str, list[tuple[str, int]]] = field(default_factory=dict)  # the same of other rounds
+    routed: Pieces | None = None  # of the previous round's rows, those for this unit
+    also: dict[str, Pieces] = field(default_factory=dict)  # the same of other rounds
     to: int = 0  # partitions
+    passing: str = ""  # the file for this unit's rows, which go on to those; "": they are the result
 
 
 @dataclass
@@ -78,7 +78,8 @@ class Result:
     """Everything the child reported: outcomes by first row, and what it said."""
 
     outcomes: dict[int, Outcome] = field(default_factory=dict)
-    value: Any = None  # of a round: a table or an Outcome
+    value: Any = None  # of a round: what it wrote, a table or an Outcome
+    again: bool = False  # of a round to be repeated: it asked for it
     rows: int = 0
     ids: pa.ChunkedArray | None = None
     received: int = 0  # rows the previous round sent to this unit
@@ -99,7 +100,7 @@ class Child:
     def run_map(self, job: Job, rows_per_call: int, limits: Limits) -> Result:
         """Map over all rows of the job's shard. Documents that cannot be worked on come back as `failed`."""
         result = Result()
-        self._begin(job)
+        self._begin(job, limits)
         result.rows, result.ids = self._load(job, limits, result)
         todo = deque(
             (start, min(start + rows_per_call, result.rows)) for start in range(0, result.rows, rows_per_call)
@@ -138,11 +139,11 @@ class Child:
     def run_round(self, job: Job, limits: Limits) -> Result:
         """One call of a shuffle round. It has no culprit to isolate, so a crash is retried and then ends the run."""
         result = Result()
-        self._begin(job)
+        self._begin(job, limits)
         for attempt in range(LIVES):
             try:
                 self._send(("round", job, limits))
-                result.value, result.rows, result.ids, result.received = self._receive(
+                result.value, result.again, result.rows, result.ids, result.received = self._receive(
                     result, limits, loading=True
                 )
             except _CallFailed as failure:
@@ -164,11 +165,20 @@ class Child:
             self.connection.close()
             self.connection = None
 
-    def _begin(self, job: Job) -> None:
+    def _begin(self, job: Job, limits: Limits) -> None:
         self.stopped = False
         if job.stage_key != self.stage_key:
-            self.stop()
             self.stage_key = job.stage_key
+            if self.process is not None and not self._may_stay(limits):
+                self.stop()
+
+    def _may_stay(self, limits: Limits) -> bool:
+        """Whether the child can go on with another stage: to start one takes a second or two."""
+        try:
+            self._send(("may_stay", limits))
+            return bool(self._receive(Result(), limits))
+        except _CallFailed:
+            return False
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()

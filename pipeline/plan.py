@@ -197,7 +197,7 @@ class Plan:
 def manifest_of(stage: Stage, plan: Plan, records: list[Record], summary: Summary) -> dict[str, Any]:
     """Everything another stage or a person must know of the dataset; nothing that differs between two equal runs."""
     shards = [Shard(**entry) for record in records for entry in record.shards]
-    reasons = {n: sha for r in records for n, sha in r.beside.items() if not n.startswith("_")}
+    reasons = {n: sha for r in records for n, sha in r.beside.items()}
     manifest: dict[str, Any] = {
         "version": DATASET_VERSION,
         "stage": stage.name,
@@ -266,7 +266,7 @@ def _rows_end_in_partitions(stage: Stage) -> bool:
 
 def summarise(stage: Stage, plan: Plan, records: list[Record], ran: int, started: float) -> Summary:
     """The sum of the units' records. `ran`: how many units were worked on now; a ledger's units are its requests."""
-    final = [r for r in records if stage.shape != "shuffle" or not r.groups]
+    final = [r for r in records if stage.shape != "shuffle" or not r.passed]
     dropped, failed = Counter[str](), Counter[str]()
     for record in final:
         dropped.update(record.dropped)

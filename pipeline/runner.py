@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import datetime
 import fcntl
+import itertools
 import json
 import os
 import platform
@@ -33,6 +34,7 @@ from pipeline.dataset import Dataset
 from pipeline.errors import ReasonmillError, RequestError, RunError
 from pipeline.isolation import Limits, stop_children
 from pipeline.ledger import run_ledger
+from pipeline.passing import Pieces
 from pipeline.plan import Input, Plan, Summary, manifest_of, summarise
 from pipeline.progress import StageProgress
 from pipeline.stage import ExpandStage, LedgerStage, MapStage, Round, ShuffleStage, Stage
@@ -45,6 +47,10 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
         self.code = 128 + number
+
+
+# Dask takes a hundredth of a second for whatever it is given, so units that take little more are given several at once:
+BATCH_SECONDS = 0.5  # of work; more would make a progress bar stand still
 
 
 @dataclass(frozen=True)
@@ -224,10 +230,10 @@ class Runner:
         for number, step in enumerate(_steps(stage, last)):
             partitions = {"shards": len(shards), "all": 1, None: 0}.get(step.to, step.to)  # type: ignore[arg-type]
             units = {"shards": len(shards), "all": 1}.get(step.over) or len(
-                previous[0].groups if previous else []
+                previous[0].passed["places"] if previous else []
             )
             read = [*previous, *(record for name in step.also for record in last[name])]
-            sent = storage.sha256(json.dumps([r.beside for r in read]).encode())
+            sent = storage.sha256(json.dumps([[r.name, r.passed["sha256"]] for r in read]).encode())
             todo = []
             for index in range(units if shards else 0):
                 shard = shards[index] if step.over == "shards" else None
@@ -247,6 +253,7 @@ class Runner:
                             index=index,
                             routed=_routed(plan.output, previous, index) if previous else None,
                             to=partitions,
+                            passing=tasks.passing_file(plan.output, name) if step.to is not None else "",
                             also={name: _routed(plan.output, last[name], index) for name in step.also},
                         ),
                         output=plan.output,
@@ -254,7 +261,6 @@ class Runner:
                         identity="rows" if shard is None else "aligned" if stage.aligned else "map",
                         schema=stage.schema,
                         stage_name=stage.name,
-                        partitions=partitions,  # type: ignore[arg-type]
                     )
                 )
             done, ran_now = self._execute(todo, plan, progress)
@@ -262,6 +268,10 @@ class Runner:
             if rows_sent != received:
                 raise RunError(
                     f"{stage.name}.{step.name} received {received} of the {rows_sent} rows that were sent to it"
+                )
+            if len({record.passed["schema"] for record in done if record.passed}) > 1:
+                raise RunError(
+                    f"{stage.name}.{step.name} returns tables of different columns, which cannot meet"
                 )
             previous = last[step.name] = done
             records, ran = [*records, *previous], ran + ran_now
@@ -311,24 +321,36 @@ class Runner:
         """Records as they come. A window of tasks is with Dask at a time, so a million tasks cost no memory."""
         if not pending:
             return
-        client = self.cluster.client
-        waiting = iter(pending)
-        window = 4 * self.cluster.parallelism
+        client, parallelism = self.cluster.client, self.cluster.parallelism
+        waiting, left = iter(pending), len(pending)
         running = distributed.as_completed(loop=client.loop)
-        futures: dict[distributed.Future, Task] = {}
+        futures: dict[distributed.Future, list[Task]] = {}
+        at_once = 1
 
         def fill() -> None:
-            while len(futures) < window and (task := next(waiting, None)) is not None:
-                future = client.submit(tasks.run_task, task, pure=False)
-                futures[future] = task
-                running.add(future)
+            nonlocal left
+            if len(futures) > 2 * parallelism:
+                return
+            batches: list[list[Task]] = []
+            while len(futures) + len(batches) < 4 * parallelism:
+                size = max(
+                    1, min(at_once, left // (4 * parallelism))
+                )  # fewer at the end: all should end together
+                if not (batch := list(itertools.islice(waiting, size))):
+                    break
+                batches.append(batch)
+                left -= len(batch)
+            submitted = client.map(tasks.run_tasks, batches, pure=False)
+            futures.update(zip(submitted, batches, strict=True))
+            running.update(submitted)
 
         try:
             fill()
             while futures:
                 future = next(running)
-                task = futures.pop(future)
-                yield _result(future, task, self.options.cluster)
+                for record in _results(future, futures.pop(future), self.options.cluster):
+                    at_once = int(BATCH_SECONDS / (record.seconds + 0.001)) + 1
+                    yield record
                 fill()
         finally:
             if futures:
@@ -416,37 +438,43 @@ def _count(progress: StageProgress, record: Record) -> None:
     progress.advance(record.rows_in, dropped=sum(record.dropped.values()), failed=sum(record.failed.values()))
 
 
-def _routed(output: str, previous: list[Record], index: int) -> list[tuple[str, int]]:
-    """Files and row groups with the rows for unit `index`; one file with group -1 (schema only) if there are none."""
-    files = [
-        (storage.join(output, tasks.file_of(f"_rounds/{record.name}")), record.groups[index])
-        for record in previous
-        if record.groups[index] >= 0
-    ]
-    return files or [(storage.join(output, tasks.file_of(f"_rounds/{previous[0].name}")), -1)]
+def _routed(output: str, previous: list[Record], index: int) -> Pieces:
+    """Where the rows for unit `index` are."""
+    senders = [record for record in previous if record.passed["places"][index]] or previous[:1]
+    places = [(number, *record.passed["places"][index]) for number, record in enumerate(senders)]
+    files = [tasks.passing_file(output, record.name) for record in senders]
+    return Pieces(files, senders[0].passed["header"], [place for place in places if len(place) > 1])
 
 
-def _result(future: distributed.Future, task: Task, address: str | None) -> Record:
+def _results(future: distributed.Future, batch: list[Task], address: str | None) -> Iterator[Record]:
+    """The records of a batch of units. Raises what its unit failed with, in the user's terms."""
+    records: list[Record] = []
     try:
-        return future.result()
-    except ReasonmillError:
-        raise
-    except distributed.KilledWorker:
-        raise RunError(
+        records, error = future.result()
+    except Exception as lost:
+        error = lost
+    yield from records
+    if error is not None:
+        raise _explained(error, batch[len(records)], address) from error
+
+
+def _explained(error: Exception, task: Task, address: str | None) -> Exception:
+    """An error of a unit as a person should read it."""
+    if isinstance(error, ReasonmillError):
+        return error
+    if isinstance(error, distributed.KilledWorker):
+        return RunError(
             f"stage {task.stage_name}: every worker that took unit {task.name} was killed. If the machine ran out of "
             "memory, use fewer --workers. What is finished is kept."
-        ) from None
-    except OSError as error:
-        if error.errno in storage.DISK_ERRORS:
-            raise storage.explain_disk_error(error, task.output) from None
-        raise _lost(task, address, error) from error
-    except (AttributeError, TypeError, KeyError) as error:
-        raise RunError(
+        )
+    if isinstance(error, OSError) and error.errno in storage.DISK_ERRORS:
+        return storage.explain_disk_error(error, task.output)
+    if isinstance(error, AttributeError | TypeError | KeyError):
+        return RunError(
             f"stage {task.stage_name}, unit {task.name}: {type(error).__name__}: {error}. "
             "The stage returned something the runner cannot use: a MapStage returns an Outcome, a round a table."
-        ) from error
-    except Exception as error:
-        raise _lost(task, address, error) from error
+        )
+    return _lost(task, address, error)
 
 
 def _lost(task: Task, address: str | None, error: Exception) -> RunError:
@@ -460,7 +488,8 @@ def _lost(task: Task, address: str | None, error: Exception) -> RunError:
 def _sweep(output: str, records: list[Record]) -> None:
     """Remove shards, reasons and records that no task of this state wrote."""
     expected = {f"{entry['name']}.parquet" for record in records for entry in record.shards}
-    expected |= {tasks.file_of(name) for record in records for name in record.beside}
+    expected |= {f"{name}.parquet" for record in records for name in record.beside}
+    expected |= {f"_rounds/{record.name}.arrow" for record in records if record.passed}
     expected |= {f"_tasks/{record.name}.json" for record in records}
     for folder in ("", "dropped", "failed", "_rounds", "_tasks"):
         for name in storage.list_files(storage.join(output, folder) if folder else output):

@@ -36,7 +36,7 @@ OUR_PACKAGES = ("pipeline", "filters", "synth", "mixtures", "training", "reasonm
 # The plumbing: how a stage is run never changes what it computes, so it is no part of a resume key.
 PLUMBING = {
     *(f"pipeline.{m}" for m in ("stage", "dataset", "storage", "runner", "isolation", "cluster", "errors")),
-    *(f"pipeline.{m}" for m in ("tasks", "child", "ledger", "plan", "progress", "view")),
+    *(f"pipeline.{m}" for m in ("tasks", "child", "ledger", "passing", "plan", "progress", "view")),
 }
 
 

@@ -70,6 +70,21 @@ def read_bytes(path: str) -> bytes:
     return bytes(fs.cat_file(inner))
 
 
+def read_range(path: str, start: int, size: int) -> bytes:
+    """`size` bytes of a file from byte `start` on. Raises `OSError`, also when there are fewer."""
+    fs, inner = (
+        split(path) if "://" in path else (None, path)
+    )  # a local path needs no filesystem: it is read often
+    if fs is None or isinstance(fs, LocalFileSystem):
+        with open(inner, "rb", buffering=0) as handle:  # noqa: PTH123 - read once
+            data = os.pread(handle.fileno(), size, start)
+    else:
+        data = bytes(fs.cat_file(inner, start=start, end=start + size))
+    if len(data) < size:
+        raise OSError(f"{path} ends after {start + len(data)} bytes, too early")
+    return data
+
+
 def read_json(path: str) -> Any:
     return json.loads(read_bytes(path))
 
@@ -92,14 +107,14 @@ def remove(path: str) -> None:
         fs.rm(inner, recursive=True)
 
 
-def write_bytes(path: str, data: bytes) -> None:
+def write_bytes(path: str, data: bytes | memoryview) -> None:
     """Write a whole file atomically. Raises `RunError` in the user's terms when the disk refuses."""
     fs, inner = split(path)
     try:
         if isinstance(fs, LocalFileSystem):
             _write_local(Path(inner), data)
         else:
-            fs.pipe_file(inner, data)
+            fs.pipe_file(inner, bytes(data))
     except OSError as error:
         raise explain_disk_error(error, path) from error
 
@@ -138,7 +153,7 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _write_local(path: Path, data: bytes) -> None:
+def _write_local(path: Path, data: bytes | memoryview) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
     try:

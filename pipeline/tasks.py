@@ -17,7 +17,8 @@ from pipeline import dataset, storage
 from pipeline.documents import REASON_SCHEMA, printable
 from pipeline.errors import RunError
 from pipeline.isolation import Job, Limits, Result, child_of_this_worker
-from pipeline.stage import Outcome, Reason, Sent
+from pipeline.passing import Written
+from pipeline.stage import Outcome, Reason
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,6 @@ class Task:
     rows_per_shard: int = 0  # expand: how many children a shard holds
     schema: pa.Schema | None = None  # of kept rows
     stage_name: str = ""
-    partitions: int = 0  # rows of a shuffle round go to this many
 
 
 @dataclass
@@ -49,8 +49,8 @@ class Record:
     failed: dict[str, int] = field(default_factory=dict)
     parents: dict[str, int] = field(default_factory=dict)  # expand: with_children, dropped, failed
     shards: list[dict[str, Any]] = field(default_factory=list)  # kept rows
-    beside: dict[str, str] = field(default_factory=dict)  # "dropped/…", "failed/…", "_rounds/…" → sha256
-    groups: list[int] = field(default_factory=list)  # of a round's rows: batch of each partition, -1 = none
+    beside: dict[str, str] = field(default_factory=dict)  # "dropped/…", "failed/…" → sha256
+    passed: dict[str, Any] = field(default_factory=dict)  # of a round's rows that go on: `passing.Written`
     rows_out: int = 0  # of a shuffle round: sent to the next one
     rows_received: int = 0  # … and sent here by the one before
     again: bool = False  # of a round to be repeated: it is not finished yet
@@ -76,12 +76,28 @@ def is_intact(output: str, record: Record) -> bool:
     kept = all(
         storage.size(storage.join(output, f"{s['name']}.parquet")) == s["bytes"] for s in record.shards
     )
-    return kept and all(storage.exists(storage.join(output, file_of(name))) for name in record.beside)
+    passed = not record.passed or storage.size(passing_file(output, record.name)) == record.passed["size"]
+    return (
+        kept
+        and passed
+        and all(storage.exists(storage.join(output, f"{name}.parquet")) for name in record.beside)
+    )
 
 
-def file_of(beside: str) -> str:
-    """The file of one of the things that a record has beside its shards."""
-    return f"{beside}.arrow" if beside.startswith("_rounds/") else f"{beside}.parquet"
+def passing_file(output: str, name: str) -> str:
+    """Where a unit of a round writes the rows that go on."""
+    return storage.join(output, "_rounds", f"{name}.arrow")
+
+
+def run_tasks(batch: list[Task]) -> tuple[list[Record], Exception | None]:
+    """Several units, one after the other: the records of those that ended, and why the next one did not."""
+    records = []
+    for task in batch:
+        try:
+            records.append(run_task(task))
+        except Exception as error:
+            return records, error
+    return records, None
 
 
 def run_task(task: Task) -> Record:
@@ -95,18 +111,14 @@ def run_task(task: Task) -> Record:
         _write_outcome(task, record, result, _assemble(result, task))
     else:
         result = child.run_round(task.job, task.limits)
-        if isinstance(result.value, Sent):
-            record.again, result.value = result.value.again, result.value.rows
-        if task.partitions == 0 and not isinstance(
-            result.value, Outcome
-        ):  # the last round's rows are a shard
-            result.value = Outcome(result.value)
-        if isinstance(result.value, Outcome):
+        record.again = result.again
+        if isinstance(result.value, Written):
+            record.passed, record.rows_out = result.value._asdict(), result.value.rows
+        else:  # the last round's rows are a shard
+            outcome = result.value if isinstance(result.value, Outcome) else Outcome(result.value)
             assert task.schema is not None
-            result.value.kept = _conform(result.value.kept, task.schema, task)
-            _write_outcome(task, record, result, result.value)
-        else:
-            _write_rows(task, record, result.value)
+            outcome.kept = _conform(outcome.kept, task.schema, task)
+            _write_outcome(task, record, result, outcome)
     record.rows_in, record.rows_received = result.rows, result.received
     record.cpu_seconds = round(result.cpu_seconds, 3)
     record.logs = [asdict(line) for line in result.logs]
@@ -222,28 +234,6 @@ def _prove_expand(record: Record, given: pa.ChunkedArray, outcome: Outcome, brok
     if parents - named - dropped - failed:
         raise broken(f"parents unaccounted for: {sorted(parents - named - dropped - failed)[:3]}")
     record.parents = {"with_children": len(named), "dropped": len(dropped), "failed": len(failed)}
-
-
-def _write_rows(task: Task, record: Record, rows: pa.Table) -> None:
-    """Rows of a shuffle round: one batch per partition that gets any, in one file per unit."""
-    partition = rows["partition"]
-    record.rows_out, record.groups = rows.num_rows, [-1] * task.partitions
-    extremes = pc.min_max(partition).as_py()
-    if rows.num_rows and not 0 <= extremes["min"] <= extremes["max"] < task.partitions:
-        raise RunError(
-            f"{task.stage_name}.{task.job.round} sends rows to partition {extremes}, of {task.partitions}"
-        )
-    ordered = rows.take(pc.sort_indices(rows, sort_keys=[("partition", "ascending")]))  # stable in pyarrow
-    groups, start = list[pa.Table](), 0
-    for index, count in sorted((v["values"], v["counts"]) for v in pc.value_counts(partition).to_pylist()):
-        record.groups[index] = len(groups)
-        groups.append(ordered.slice(start, count).drop_columns(["partition"]))
-        start += count
-    schema = rows.schema.remove(rows.schema.get_field_index("partition"))
-    data = dataset.encode_passing(schema, groups)
-    name = f"_rounds/{task.name}"
-    storage.write_bytes(storage.join(task.output, file_of(name)), data)
-    record.beside[name] = storage.sha256(data)
 
 
 def _count(reasons: list[Reason]) -> dict[str, int]:

@@ -14,16 +14,18 @@ SMALL = 48  # rows of a bucket up to which insertion sort is the fastest
 
 def bucket_pairs(
     key: np.ndarray, band: np.ndarray, text: np.ndarray, order: np.ndarray, document: np.ndarray, cap: int
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, int]:
     """What the rows of equal `key` propose: twins and pairs, both int64 [2, …], each pair once.
 
     twins: (document, its twin) for every document but one of each equal `text`: the one of smallest `order` stands for
-    all of them; they meet in every band, and band 0 tells. pairs: (home, guest) among those that stand, all of a bucket, or each with the one of smallest order
-    where they are more than `cap`. The home is the one of larger order, so that the middle of a star is its guest.
+    all of them; they meet in every band, and band 0 tells. pairs: (home, guest) among those that stand, all of a
+    bucket, or each with the one of smallest order where they are more than `cap`. The home is the one of larger order,
+    so that the middle of a star is its guest. Third: how many pairs the cap has left out, those of several buckets
+    counted in each.
     """
     rows = np.argsort(key)
-    twins, pairs = _bucket_pairs(key, band, text, order, document, rows, cap)
-    return distinct(twins), distinct(pairs)
+    twins, pairs, left_out = _bucket_pairs(key, band, text, order, document, rows, cap)
+    return distinct(twins), distinct(pairs), int(left_out)
 
 
 def distinct(pairs: np.ndarray) -> np.ndarray:
@@ -39,7 +41,7 @@ def distinct(pairs: np.ndarray) -> np.ndarray:
 def _bucket_pairs(key, band, text, order, document, rows, cap):
     twins = np.empty((2, 1024), np.int64)
     pairs = np.empty((2, 1024), np.int64)
-    twins_used, pairs_used, start = 0, 0, 0
+    twins_used, pairs_used, left_out, start = 0, 0, 0, 0
     while start < len(rows):
         stop = start + 1
         while stop < len(rows) and key[rows[stop]] == key[rows[start]]:
@@ -62,6 +64,7 @@ def _bucket_pairs(key, band, text, order, document, rows, cap):
                     middle = count
                 count += 1
             heads[0], heads[middle] = heads[middle], heads[0]
+            left_out += (count - 1) * (count - 2) // 2 if count > cap else 0
             for i in range(count if count <= cap else 1):
                 for j in range(i + 1, count):
                     home, guest = heads[i], heads[j]
@@ -69,7 +72,7 @@ def _bucket_pairs(key, band, text, order, document, rows, cap):
                         home, guest = guest, home
                     pairs, pairs_used = _added(pairs, pairs_used, document[home], document[guest])
         start = stop
-    return twins[:, :twins_used].copy(), pairs[:, :pairs_used].copy()
+    return twins[:, :twins_used].copy(), pairs[:, :pairs_used].copy(), left_out
 
 
 @numba.njit(cache=True, nogil=True)

@@ -57,6 +57,8 @@ TABLE_SIZE = 0x2FA20
 FNV_OFFSET = np.uint64(0xCBF29CE484222325)
 FNV_PRIME = np.uint64(0x100000001B3)
 GRAM_BASE = np.uint64(0x9E3779B97F4A7C15)  # odd; of the polynomial over the words of one n-gram
+ONE, TWO, LOW = np.uint64(1), np.uint64(2), np.uint64(0xFFFFFF)
+PIECE = np.uint64(64)  # bytes looked at together
 BLOCK = 1024  # n-grams hashed at a time: they stay in the first-level cache for all permutations
 
 
@@ -76,12 +78,8 @@ def shingle_hashes(
     """
     if rows is not None and 4 * len(rows) < len(texts):  # a copy costs less than looking at all
         texts, rows = texts.take(pa.array(rows)), None
-    parts, counts, before = [], [np.zeros(1, np.int64)], 0
-    for data, starts, stops in _documents(texts):
-        if rows is not None:
-            here = rows[np.searchsorted(rows, before) : np.searchsorted(rows, before + len(starts))] - before
-            before += len(starts)
-            starts, stops = _frozen(starts[here]), _frozen(stops[here])
+    parts, counts = [], [np.zeros(1, np.int64)]
+    for data, starts, stops in _documents(texts, rows):
         values, count = _shingle_sets(data, starts, stops, _characters(), n)
         parts.append(values)
         counts.append(count)
@@ -144,7 +142,7 @@ def exact_jaccard(
 def string_hashes(strings: pa.Array | pa.ChunkedArray, seed: int = 0) -> np.ndarray:
     """A 64-bit hash of each string's bytes as they are, the same on every machine and in every run; one for each seed."""
     parts = [np.empty(0, np.uint64)]
-    start = FNV_OFFSET ^ mix(np.uint64(seed)) if seed else FNV_OFFSET
+    start = FNV_OFFSET ^ mix(np.array([seed], np.uint64))[0] if seed else FNV_OFFSET
     parts += [_hash_bytes(*_buffers(chunk), start) for chunk in _chunks(strings)]
     return np.concatenate(parts)
 
@@ -175,11 +173,12 @@ def _buffers(strings: pa.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if len(strings) == 0 or offsets is None:
         return _frozen(np.empty(0, np.uint8)), *(_frozen(np.empty(0, np.int64)),) * 2
     at = np.frombuffer(offsets, width)[strings.offset : strings.offset + len(strings) + 1].astype(np.int64)
-    starts, stops = at[:-1].copy(), at[1:].copy()
+    starts, stops = at[:-1] - at[0], at[1:] - at[0]
     if strings.null_count:  # the format allows bytes below a null
         null = strings.is_null().to_numpy(zero_copy_only=False)
         stops[null] = starts[null]
     bytes_ = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
+    bytes_ = bytes_[at[0] : at[-1]]  # a slice's own: the buffer may be a whole shard's
     return _frozen(bytes_), _frozen(starts), _frozen(stops)
 
 
@@ -190,18 +189,25 @@ def _frozen(array: np.ndarray, dtype: Any = None) -> np.ndarray:
     return array
 
 
-def _documents(texts: pa.Array | pa.ChunkedArray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def _documents(
+    texts: pa.Array | pa.ChunkedArray, rows: np.ndarray | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Chunk by chunk, bytes with starts and stops, such that reading character by character gives the NFKC.
 
-    The few texts for which that is not so (they hold marks that combine, or broken bytes) are replaced by their NFKC.
+    Of all texts or of those at `rows`, ascending. The few texts for which that is not so (they hold marks that combine, or broken bytes) are replaced by their NFKC.
     """
+    before = 0
     for chunk in _chunks(texts):
         data, starts, stops = _buffers(chunk)
+        if rows is not None:
+            here = rows[np.searchsorted(rows, before) : np.searchsorted(rows, before + len(chunk))] - before
+            starts, stops = _frozen(starts[here]), _frozen(stops[here])
+        before += len(chunk)
         try:
             chunk.validate(full=True)
             suspects = np.flatnonzero(_combining(data, starts, stops, _characters()[0]))
         except pa.ArrowInvalid:  # bytes that are not UTF-8, which the kernels could not read
-            suspects = np.arange(len(chunk))
+            suspects = np.arange(len(starts))
         extra, at = [], len(data)
         new_starts, new_stops = starts.copy(), stops.copy()
         for row in suspects:
@@ -291,16 +297,18 @@ _mixed = numba.njit(mix, cache=True, nogil=True)
 
 @numba.njit(cache=True, nogil=True)
 def _decode(data, at):
-    """The character at byte `at` of valid UTF-8 and where the next one starts."""
+    """The character at byte `at`, uint64, of valid UTF-8 and where the next one starts."""
     first = data[at]
     if first < 0x80:
-        return np.uint32(first), at + 1
+        return np.uint32(first), at + ONE
+    second = np.uint32(data[at + ONE] & 0x3F)
     if first < 0xE0:
-        return np.uint32((first & 0x1F) << 6 | (data[at + 1] & 0x3F)), at + 2
+        return np.uint32(first & 0x1F) << 6 | second, at + TWO
+    third = np.uint32(data[at + TWO] & 0x3F)
     if first < 0xF0:
-        return np.uint32((first & 0x0F) << 12 | (data[at + 1] & 0x3F) << 6 | (data[at + 2] & 0x3F)), at + 3
-    high = (first & 0x07) << 18 | (data[at + 1] & 0x3F) << 12
-    return np.uint32(high | (data[at + 2] & 0x3F) << 6 | (data[at + 3] & 0x3F)), at + 4
+        return np.uint32(first & 0x0F) << 12 | second << 6 | third, at + TWO + ONE
+    fourth = np.uint32(data[at + TWO + ONE] & 0x3F)
+    return np.uint32(first & 0x07) << 18 | second << 12 | third << 6 | fourth, at + TWO + TWO
 
 
 @numba.njit(cache=True, nogil=True)
@@ -316,70 +324,88 @@ def _entry_of(code, characters):
 
 
 @numba.njit(cache=True, nogil=True)
-def _grams(data, start, stop, tables, n, ring, out):
-    """Write the hash of every n-gram of one text to `out`, repeats included.
+def _words(data, start, stop, tables, out):
+    """Write the hash of every word of one text to `out`, not mixed yet, and return how many there are.
 
-    Returns how many these are, how many words the text has, and a hash of the words in their order.
-
-    `ring` holds the last n words. An n-gram is a polynomial over its words' hashes, so that a step to the next one
-    takes two multiplications whatever n is.
+    ASCII, most of most texts, goes without a branch: what may be a word's end is written always and counted only where
+    it is one, for a processor that guesses wrong at every word's end spends more time on that than on the hashes.
+    Unsigned places: of a signed one numba asks each time whether it counts from the end.
     """
     characters, expansions = tables
-    ring[:] = np.uint64(0)
-    oldest = np.uint64(1)
-    for _ in range(n):
-        oldest *= GRAM_BASE
-    polynomial, word, state = np.uint64(0), FNV_OFFSET, np.int64(SEPARATOR)
-    sequence = np.uint64(0)
-    words, written, slot, at = 0, 0, 0, start
-    expansion, expansion_stop = np.int64(0), np.int64(0)
-    while True:
+    word, state = FNV_OFFSET, np.uint64(SEPARATOR)  # the word being read; what the last character was
+    words, at, stop = np.uint64(0), np.uint64(start), np.uint64(stop)
+    expansion, expansion_stop = np.uint64(0), np.uint64(0)
+    while at < stop or expansion < expansion_stop:
+        while expansion == expansion_stop and at < stop and data[at] < 0x80:
+            entry = np.uint64(characters[data[at]])
+            at += ONE
+            role, folded = entry >> np.uint64(24), entry & LOW
+            in_word = np.uint64(role == WORD)
+            out[words] = word
+            words += np.uint64(state == WORD) & (in_word ^ ONE)
+            out[words] = (FNV_OFFSET ^ folded) * FNV_PRIME
+            words += np.uint64(role == SINGLE)
+            mask = np.uint64(0) - in_word
+            word = (((word ^ folded) * FNV_PRIME) & mask) | (FNV_OFFSET & ~mask)
+            state = role
         if expansion < expansion_stop:
-            entry = expansions[expansion]
-            expansion += 1
+            entry = np.uint64(expansions[expansion])
+            expansion += ONE
         elif at < stop:
             code, at = _decode(data, at)
-            entry = _entry_of(code, characters)
-        elif at == stop:  # the end of the text separates too
-            entry = np.uint32(SEPARATOR << 24)
-            at += 1
+            entry = np.uint64(_entry_of(code, characters))
         else:
             break
-        role, folded = np.int64((entry >> 24) & 0x7F), np.uint64(entry & 0xFFFFFF)
+        role, folded = (entry >> np.uint64(24)) & np.uint64(0x7F), entry & LOW
         if role == EXPANDS:
-            expansion = np.int64(folded) + 1
-            expansion_stop = expansion + np.int64(expansions[folded])
-            continue
-        if role == INVISIBLE or (role == MARK and state == SEPARATOR):
-            continue
-        if role == MARK or (role == WORD and state == WORD):
+            expansion = folded + ONE
+            expansion_stop = expansion + np.uint64(expansions[folded])
+        elif role == WORD or (role == MARK and state == WORD):
             word = (word ^ folded) * FNV_PRIME
-            continue
-        if state != SEPARATOR:  # a word ends here
-            word = _mixed(word)
-            polynomial = polynomial * GRAM_BASE + word - oldest * ring[slot]
-            ring[slot] = word
-            sequence = sequence * GRAM_BASE + word
-            slot = slot + 1 if slot + 1 < n else 0
-            words += 1
-            if words >= n:
-                out[written] = _mixed(polynomial)
-                written += 1
-        state = role
-        word = (FNV_OFFSET ^ folded) * FNV_PRIME
-        if (
-            role == WORD and expansion >= expansion_stop
-        ):  # the rest of an ASCII word, without the questions above
-            while at < stop and data[at] < 0x80:
-                entry = characters[data[at]]
-                if entry >> 24 != WORD:
-                    break
-                word = (word ^ np.uint64(entry & 0xFFFFFF)) * FNV_PRIME
-                at += 1
-    if 0 < words < n:
-        out[0] = _mixed(polynomial)
-        written = 1
-    return written, words, _mixed(sequence + np.uint64(words))
+            state = np.uint64(WORD)
+        elif role == MARK and state == SINGLE:
+            out[words - ONE] = (out[words - ONE] ^ folded) * FNV_PRIME
+        elif role == SINGLE or role == SEPARATOR:  # noqa: SIM109 - compiled
+            if state == WORD:
+                out[words] = word
+                words += ONE
+                word = FNV_OFFSET
+            if role == SINGLE:
+                out[words] = (FNV_OFFSET ^ folded) * FNV_PRIME
+                words += ONE
+            state = role
+    if state == WORD:
+        out[words] = word
+        words += ONE
+    return np.int64(words)
+
+
+@numba.njit(cache=True, nogil=True)
+def _grams(data, start, stop, tables, n, words, out):
+    """Write the hash of every n-gram of one text to `out`, repeats included; `words` is space for its words.
+
+    Returns how many n-grams these are, how many words the text has, and a hash of the words in their order. An n-gram's
+    hash is a polynomial over those of its words.
+    """
+    count = _words(data, start, stop, tables, words)
+    sequence = np.uint64(count)
+    for i in range(count):
+        words[i] = _mixed(words[i])
+    for i in range(count):
+        sequence = sequence * GRAM_BASE + words[i]
+    width = min(n, count)
+    found = count - width + 1 if count else 0
+    for begin in range(0, found, BLOCK):
+        size = min(BLOCK, found - begin)
+        gram, word = out[begin : begin + size], words[begin:]
+        for i in range(size):
+            gram[i] = word[i]
+        for k in range(1, width):
+            for i in range(size):
+                gram[i] = gram[i] * GRAM_BASE + word[i + k]
+        for i in range(size):
+            gram[i] = _mixed(gram[i])
+    return found, count, _mixed(sequence)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -395,59 +421,64 @@ def _most_words(starts, stops):
 def _shingle_sets(data, starts, stops, tables, n):
     """Sorted unique n-gram hashes of every text, one after the other, and how many each has."""
     grams = np.empty(_most_words(starts, stops), np.uint64)
-    ring = np.empty(n, np.uint64)
-    spare, places = np.empty(1024, np.uint64), np.empty(2 * 1024 + 2, np.int64)
+    words = np.empty_like(grams)
     values = np.empty(1024, np.uint64)
     counts = np.zeros(len(starts), np.int64)
     used = 0
     for i in range(len(starts)):
-        found, _, _ = _grams(data, starts[i], stops[i], tables, n, ring, grams)
-        if found > len(spare):
-            spare, places = np.empty(found, np.uint64), np.empty(2 * found + 2, np.int64)
-        _sort_hashes(grams[:found], spare, places)
+        found, _, _ = _grams(data, starts[i], stops[i], tables, n, words, grams)
         if used + found > len(values):
             larger = np.empty(max(2 * len(values), used + found), np.uint64)
             larger[:used] = values[:used]
             values = larger
-        first = used
-        for j in range(found):
-            if j == 0 or grams[j] != grams[j - 1]:
-                values[used] = grams[j]
-                used += 1
-        counts[i] = used - first
+        counts[i] = _sorted_set(grams[:found], words, values[used : used + found])
+        used += counts[i]
     return values[:used].copy(), counts
 
 
 @numba.njit(cache=True, nogil=True)
-def _sort_hashes(hashes, spare, places):
-    """Ascending, in place, in linear time: hashes are spread evenly, so each is nearly where its high bits say."""
-    count, bits = len(hashes), 1
-    while (1 << bits) < count:
-        bits += 1
-    shift = np.uint64(64 - bits)
-    places[: (1 << bits) + 1] = 0
+def _sorted_set(hashes, spare, out):
+    """Write the different ones to `out`, ascending, and return how many; `hashes` and `spare` are used up.
+
+    Hashes are spread evenly, so that their highest bits nearly sort them: in two rounds of a radix sort, the lower
+    digit first, and then by insertion with a few steps.
+    """
+    count, bits = (
+        np.uint64(len(hashes)),
+        np.uint64(3),
+    )  # of a digit; both together 5 more than count the hashes
+    while (np.uint64(4) << (bits + bits)) < np.uint64(128) * count:
+        bits += ONE
+    size, mask = np.int64(1) << np.int64(bits), (ONE << bits) - ONE
+    upper, lower = np.uint64(64) - bits, np.uint64(64) - bits - bits
+    places = np.zeros((2, size), np.uint64)
+    low, high = places[0], places[1]
+    for value in hashes:
+        low[(value >> lower) & mask] += ONE
+        high[value >> upper] += ONE
+    before_low, before_high = np.uint64(0), np.uint64(0)
+    for digit in range(size):
+        low[digit], before_low = before_low, before_low + low[digit]
+        high[digit], before_high = before_high, before_high + high[digit]
+    for value in hashes:
+        digit = (value >> lower) & mask
+        spare[low[digit]] = value
+        low[digit] += ONE
+    for value in spare[:count]:
+        digit = value >> upper
+        hashes[high[digit]] = value
+        high[digit] += ONE
+    for i in range(ONE, count):
+        value, at = hashes[i], np.uint64(i)
+        while at > 0 and hashes[at - ONE] > value:
+            hashes[at] = hashes[at - ONE]
+            at -= ONE
+        hashes[at] = value
+    used = np.uint64(0)
     for i in range(count):
-        places[np.int64(hashes[i] >> shift) + 1] += 1
-    for i in range(1, (1 << bits) + 1):
-        places[i] += places[i - 1]
-    for i in range(count):
-        place = np.int64(hashes[i] >> shift)
-        spare[places[place]] = hashes[i]
-        places[place] += 1
-    hashes[:] = spare[:count]
-    start = 0
-    for bucket in range(1 << bits):
-        stop = places[bucket]  # one bucket on, by what was written there
-        if stop - start > 16:  # n-grams that a text repeats
-            hashes[start:stop].sort()
-        else:
-            for i in range(start + 1, stop):
-                value, j = hashes[i], i
-                while j > start and hashes[j - 1] > value:
-                    hashes[j] = hashes[j - 1]
-                    j -= 1
-                hashes[j] = value
-        start = stop
+        out[used] = hashes[i]
+        used += np.uint64(i + ONE == count or hashes[i] != hashes[i + ONE])  # the last of equal ones
+    return np.int64(used)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -457,12 +488,12 @@ def _signatures(data, starts, stops, tables, n, multipliers, addends):
     Beside it each text's number of words, and the hash of them in their order.
     """
     grams = np.empty(_most_words(starts, stops), np.uint64)
-    ring = np.empty(n, np.uint64)
+    space = np.empty_like(grams)
     block = np.empty(BLOCK, np.uint32)
     lowest = np.full((len(starts), len(multipliers)), np.uint32(0xFFFFFFFF), np.uint32)
     words, sequence = np.empty(len(starts), np.int32), np.empty(len(starts), np.uint64)
     for i in range(len(starts)):
-        found, words[i], sequence[i] = _grams(data, starts[i], stops[i], tables, n, ring, grams)
+        found, words[i], sequence[i] = _grams(data, starts[i], stops[i], tables, n, space, grams)
         for begin in range(0, found, BLOCK):
             size = min(BLOCK, found - begin)
             for j in range(size):
@@ -497,13 +528,19 @@ def _combining(data, starts, stops, characters):
     """Which texts hold a character that may combine with what stands before it."""
     found = np.zeros(len(starts), np.bool_)
     for i in range(len(starts)):
-        bits = np.uint8(0)
-        for j in range(starts[i], stops[i]):
-            bits |= data[j]
-        at = starts[i] if bits >= 0x80 else stops[i]  # ASCII never combines
-        while at < stops[i] and not found[i]:
-            code, at = _decode(data, at)
-            found[i] = (_entry_of(code, characters) >> 24) & COMBINES != 0
+        at, stop = np.uint64(starts[i]), np.uint64(stops[i])
+        while at < stop and not found[i]:
+            if at + PIECE <= stop:  # ASCII never combines
+                bits = np.uint8(0)
+                for j in range(PIECE):
+                    bits |= data[at + j]
+                if bits < 0x80:
+                    at += PIECE
+                    continue
+            until = min(at + PIECE, stop)
+            while at < until:
+                code, at = _decode(data, at)
+                found[i] |= (_entry_of(code, characters) >> 24) & COMBINES != 0
     return found
 
 

@@ -33,11 +33,10 @@ more than a million documents shards of 10,000 and more are better than small on
 
 from __future__ import annotations
 
-import re
+import logging
 import unicodedata
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -47,17 +46,11 @@ from pipeline import dataset, storage
 from pipeline.dataset import Dataset
 from pipeline.dedup import minhash
 from pipeline.dedup.graph import bucket_pairs, distinct, large_star, small_star
+from pipeline.dedup.keep import DEFAULT, Keep, Rule
 from pipeline.errors import RequestError, RunError
 from pipeline.stage import Outcome, Repeat, Round, Sent, ShuffleStage, StageConfig, Unit
 
-# What is kept unless the request says otherwise, as far as the columns are there.
-KEEP: list[tuple[str, Literal["highest", "lowest"]]] = [
-    ("quality", "highest"),
-    ("extraction.fidelity", "highest"),
-    ("minhash_words", "highest"),
-    ("epoch(origin.crawl_date)", "lowest"),
-]
-NOT_OF_ONE_ROW = re.compile(r"\b(?:select|over|unnest|random|uuid|now|today|current_\w+)\b", re.IGNORECASE)
+log = logging.getLogger(__name__)
 ID_BAND = -1  # of the rows in which documents of equal id meet
 TWIN, PAIR, SAME_ID = range(3)  # what two documents may be to each other before they are compared
 # Of the documents of equal words one `stands` for all, in every comparison. A row for each shard that has some of them:
@@ -70,11 +63,11 @@ class DedupConfig(StageConfig):
     threshold: Annotated[float, Field(gt=0, le=1)] = Field(
         0.8, description="Jaccard similarity of word n-gram sets from which two documents are duplicates"
     )
-    keep: list[tuple[str, Literal["highest", "lowest"]]] | None = Field(
+    keep: list[Rule] | None = Field(
         None,
         description="which document of a cluster is kept: SQL expressions over the documents' columns that give "
         "numbers, the first that differs decides, null is worst; after the last one the smallest id. Default, as far "
-        f"as the columns are there: {', '.join(f'{which} {expression}' for expression, which in KEEP)}",
+        f"as the columns are there: {', '.join(f'{which} {expression}' for expression, which in DEFAULT)}",
     )
     documents_per_partition: Annotated[int, Field(ge=1)] = Field(
         50_000, description="how many documents' rows a worker holds at a time, about 1.5 kB each"
@@ -119,6 +112,7 @@ class Dedup(ShuffleStage):
 
     def __init__(self, config: StageConfig | None = None) -> None:
         super().__init__(config)
+        self.keep = Keep(self.config.keep)
         if self.config.dumps or self.config.decided_in:
             self.uses = ()  # type: ignore[misc, assignment] # the signatures are the dumps'
 
@@ -131,11 +125,7 @@ class Dedup(ShuffleStage):
             raise RequestError(
                 f"dedup: dumps go by the names of their folders, and two are the same: {names}"
             )
-        for rule, _ in self._rules:
-            if NOT_OF_ONE_ROW.search(rule):
-                raise RequestError(
-                    f"dedup: the keep expression {rule!r} must give a number from one document's columns alone"
-                )
+        self.keep.check()
         if self.config.dumps and self.config.decided_in:
             raise RequestError("dedup: either `dumps`, to decide over them, or `decided_in`, to adopt that")
         stores = [Dataset.open(storage.join(folder, "signatures")) for folder in self.config.dumps]
@@ -152,7 +142,7 @@ class Dedup(ShuffleStage):
         if self.config.decided_in:
             return (Round("adopt", "shards", None, reads=("id",)),)
         parts = -(-max(1, self.rows) // self.config.documents_per_partition)
-        of_keep = [name for expression, _ in self._rules for name in re.findall(r"\w+", expression)]
+        of_keep = self.keep.names()
         return (
             Round(
                 "bands",
@@ -190,8 +180,6 @@ class Dedup(ShuffleStage):
                 f"dedup: the signatures were made with {files}, this is {self.files()}: run `reasonmill signatures` again"
             )
         self.ngram = config["ngram"]
-        self.keeps_by_text = any(re.search(r"\btext\b", rule) for rule, _ in self._rules)
-        self.database = duckdb.connect(config={"threads": 1})
 
     # ---- candidates ----
 
@@ -202,7 +190,7 @@ class Dedup(ShuffleStage):
             raise RequestError(
                 "dedup: the signatures are not those of these documents: run `reasonmill signatures` again"
             )
-        self._keep(table.slice(0, 2))  # a wrong expression is refused now, not hours later
+        self.keep.values(table.slice(0, 2))  # a wrong expression is refused now, not hours later
         bands = table["minhash_bands"].combine_chunks()
         count = bands.type.list_size
         rows = np.flatnonzero(bands.is_valid())  # those with words
@@ -244,7 +232,13 @@ class Dedup(ShuffleStage):
         of_id = band == ID_BAND
         same_id = _equal_neighbours(key[of_id], text[of_id], document[of_id])
         key, band, text, order, document = (values[~of_id] for values in (key, band, text, order, document))
-        twins, pairs = bucket_pairs(key, band, text, order, document, self.config.bucket_cap)
+        twins, pairs, left_out = bucket_pairs(key, band, text, order, document, self.config.bucket_cap)
+        if left_out:
+            log.warning(
+                "%s pairs in buckets of more than %d different texts are not compared; bucket_cap raises that",
+                f"{left_out:,}",
+                self.config.bucket_cap,
+            )
         left, right = np.concatenate([twins, pairs, same_id], axis=1)
         kind = np.repeat(
             np.array([TWIN, PAIR, SAME_ID], np.int8), [twins.shape[1], pairs.shape[1], same_id.shape[1]]
@@ -374,7 +368,7 @@ class Dedup(ShuffleStage):
         size = np.bincount(cluster, weights=count, minlength=len(labels)).astype(np.int64)
 
         ids = pc.rank(_strings(rows["best_id"]), tiebreaker="dense").to_numpy().astype(np.int64)
-        rules = [f"{expression} {which}" for expression, which in self._rules] + ["smallest id"]
+        rules = [f"{expression} {which}" for expression, which in self.keep.rules] + ["smallest id"]
         keep = _matrix(rows["best_keep"], len(rules) - 1)
         best = _first_of_each(cluster, np.column_stack([keep, ids]))
         decided_by = _decided_by(cluster, keep, best, _matrix(rows["second_keep"], len(rules) - 1))
@@ -437,18 +431,18 @@ class Dedup(ShuffleStage):
 
     # ---- parts of the rounds ----
 
-    @property
-    def _rules(self) -> list[tuple[str, Literal["highest", "lowest"]]]:
-        return KEEP if self.config.keep is None else self.config.keep
-
     def _members(self, table: pa.Table, stands: np.ndarray, member: np.ndarray, parts: int) -> pa.Table:
         """Of this shard's members those with equal words in one row. Both arrays are sorted by `stands`."""
-        rows = table.select([name for name in table.column_names if name != "text" or self.keeps_by_text])
+        rows = table.select(
+            [name for name in table.column_names if name != "text" or name in self.keep.names()]
+        )
         rows = rows.take(pa.array(member & 0xFFFFFFFF))
         ids = _strings(rows["id"])
         rank = pc.rank(ids, tiebreaker="dense").to_numpy().astype(np.int64)
-        keep = self._keep(rows)
-        values = _matrix(keep, len(self._rules))
+        values = self.keep.values(rows)
+        keep = pa.ListArray.from_arrays(
+            _offsets(np.full(len(rows), values.shape[1])), pa.array(values.ravel())
+        )
         group = np.unique(stands, return_inverse=True)[1]
         order = np.lexsort((rank, *values.T[::-1], group))  # the best of each group first
         first = np.flatnonzero(np.diff(group[order], prepend=-1))
@@ -466,52 +460,6 @@ class Dedup(ShuffleStage):
                 "smallest_id": ids.take(pa.array(_first_of_each(group, rank[:, None]))),
             }
         )
-
-    def _keep(self, documents: pa.Table) -> pa.Array:
-        """The values of the `keep` expressions, list<double>, turned so that smaller is better."""
-        absent = [
-            self.config.keep is None and rule.isidentifier() and rule not in documents.column_names
-            for rule, _ in self._rules
-        ]
-        queries = [
-            f"CAST(({'NULL' if gone else rule}) AS DOUBLE)"
-            for gone, (rule, _) in zip(absent, self._rules, strict=True)
-        ]
-        # Times in UTC, without saying so: DuckDB would read a zone's in that of this machine.
-        schema = pa.schema([field.with_type(_without_zone(field.type)) for field in documents.schema])
-        self.database.register("documents", documents.cast(schema))
-        try:
-            columns = []
-            if queries:
-                found = self.database.sql(f"SELECT {', '.join(queries)} FROM documents").to_arrow_table()
-                columns = [column.to_numpy() for column in found.columns]
-        except duckdb.Error:
-            for rule, query in zip(self._rules, queries, strict=True):
-                self._try(rule[0], query, documents.column_names)
-            raise
-        finally:
-            self.database.unregister("documents")
-        if any(len(column) != len(documents) for column in columns):
-            raise RequestError(
-                "dedup: every keep expression must give one number a document, from that document alone: "
-                f"{[rule for rule, _ in self._rules]}"
-            )
-        signs = [-1 if which == "highest" else 1 for _, which in self._rules]
-        columns = [
-            np.where(np.isnan(value), np.inf, sign * value)
-            for sign, value in zip(signs, columns, strict=True)
-        ]
-        values = np.column_stack(columns).ravel() if columns else np.empty(0)
-        return pa.ListArray.from_arrays(_offsets(np.full(len(documents), len(columns))), pa.array(values))
-
-    def _try(self, rule: str, query: str, columns: list[str]) -> None:
-        try:
-            self.database.sql(f"SELECT {query} FROM documents").fetchall()
-        except duckdb.Error as error:
-            raise RequestError(
-                f"dedup: the keep expression {rule!r} gives no number over the columns {', '.join(columns)}: "
-                f"{str(error).splitlines()[0]}"
-            ) from error
 
     @staticmethod
     def _refuse_same_ids(unit: Unit, table: pa.Table, left: np.ndarray, right: np.ndarray) -> None:
@@ -537,14 +485,6 @@ def _documents(unit: Unit) -> pa.Table:
 def _routed(unit: Unit) -> pa.Table:
     assert unit.routed is not None  # the runner's promise for every round but the first
     return unit.routed
-
-
-def _without_zone(kind: pa.DataType) -> pa.DataType:
-    if pa.types.is_timestamp(kind):
-        return pa.timestamp(kind.unit)
-    if pa.types.is_struct(kind):
-        return pa.struct([field.with_type(_without_zone(field.type)) for field in kind])
-    return kind
 
 
 def _strings(column: pa.Array | pa.ChunkedArray) -> pa.Array:

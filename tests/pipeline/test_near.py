@@ -306,7 +306,7 @@ def test_a_bucket_above_the_cap_is_compared_with_its_smallest_id(cap):
     order = np.random.default_rng(1).permutation(len(rows)).astype(np.uint64)
     key = table["minhash_bands"].combine_chunks().flatten().to_numpy()
     assert len(np.unique(key)) == 1
-    twins, pairs = bucket_pairs(key, np.zeros(len(rows), np.int16), text, order, places, cap)
+    twins, pairs, left_out = bucket_pairs(key, np.zeros(len(rows), np.int16), text, order, places, cap)
     first = {}
     for row in np.argsort(order):
         first.setdefault(rows[row]["text"], row)
@@ -320,6 +320,7 @@ def test_a_bucket_above_the_cap_is_compared_with_its_smallest_id(cap):
     else:
         wanted = {(a, b) for a in standing for b in standing if order[a] > order[b]}
     assert set(map(tuple, pairs.T)) == wanted and pairs.shape[1] == len(wanted)
+    assert left_out == len(standing) * (len(standing) - 1) // 2 - len(wanted)
     decided = decide(rows, DedupConfig(bucket_cap=cap), signatures=one_band)
     assert {row["dedup_cluster_size"] for row in decided.values()} == {60}
 
@@ -330,7 +331,7 @@ def test_twins_are_found_whatever_the_size_of_their_bucket(size):
     text = rng.integers(0, size // 3 + 1, size).astype(np.uint64)
     order = rng.permutation(size).astype(np.uint64)
     key, document = np.zeros(size, np.uint64), np.arange(size) * 7
-    twins, pairs = bucket_pairs(key, np.zeros(size, np.int16), text, order, document, 10_000)
+    twins, pairs, _ = bucket_pairs(key, np.zeros(size, np.int16), text, order, document, 10_000)
     of = {value: min(np.flatnonzero(text == value), key=lambda row: order[row]) for value in np.unique(text)}
     assert set(map(tuple, twins.T)) == {
         (of[value] * 7, row * 7) for row, value in enumerate(text) if of[value] != row

@@ -1,5 +1,6 @@
 """The runner: nothing lost, nothing done twice, the same bytes whatever happens."""
 
+import importlib
 import json
 import os
 import signal
@@ -459,6 +460,32 @@ def test_a_child_is_not_used_again_for_another_state_of_a_model(tmp_path):
     with pytest.raises(RunError, match="other code, libraries or model files"):
         child.run_map(job, 10, Limits())
     child.stop()
+
+
+def test_a_child_goes_on_with_another_stage_unless_its_code_has_changed(tmp_path, monkeypatch):
+    write_docs(tmp_path, [["a", "bb"]])
+    source = (HERE / "troubled_stages.py").read_text()
+    module = tmp_path / "fleeting_stages.py"
+    module.write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    child, processes = Child(), []
+    try:
+        for number, at_least in enumerate((0, 1, 2)):
+            if number == 2:
+                time.sleep(0.01)
+                module.write_text(source + "# another line\n")
+            fleeting = importlib.import_module("fleeting_stages").Lengths
+            stage = fleeting(fleeting.Config(at_least=at_least))
+            job = Job(
+                "fleeting_stages.Lengths", stage.key(), {"at_least": at_least}, str(tmp_path),
+                [(str(tmp_path / "docs"), None)], "00000", str(tmp_path),
+            )  # fmt: skip
+            kept = child.run_map(job, 10, Limits()).outcomes[0].kept
+            assert kept["length"].to_pylist() == [n for n in (1, 2) if n >= at_least]
+            processes.append(child.process.pid)
+    finally:
+        child.stop()
+    assert processes[0] == processes[1] != processes[2]
 
 
 def test_after_the_cause_is_mended_the_same_command_works_again_on_what_failed(tmp_path):
