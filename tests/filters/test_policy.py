@@ -1,10 +1,14 @@
-"""The policy: SQL decides, the first true rule is the reason, every hit is told."""
+"""The policy: SQL decides, the first true rule is the reason, every hit is told, and what each rule costs is shown."""
+
+import random
 
 import pyarrow as pa
 import pytest
 
-from filters.policy import Policy
+from filters.policy import Policy, effects, markdown
+from filters.signals import Signals
 from pipeline.errors import RequestError
+from tests.mixtures.small_runs import reasons_of, rows_of, run, write_documents
 
 DOCS = pa.table(
     {
@@ -58,3 +62,156 @@ def test_rules_from_a_file_are_part_of_the_config_and_so_of_the_key(tmp_path):
 def test_rules_over_several_documents_are_refused(rule):
     with pytest.raises(RequestError, match="policy rule 'many'"):
         Policy(Policy.Config(drop={"many": rule})).process(DOCS)
+
+
+def test_decisions_equal_those_of_a_plain_loop_over_the_documents():
+    draw = random.Random(8)
+    rows = [
+        {
+            "id": f"d{n}",
+            "words": draw.choice([None, 10, 60, 300]),
+            "links": draw.choice([None, 0.1, 0.7]),
+            "language": draw.choice([None, "en", "fr"]),
+        }
+        for n in range(500)
+    ]
+    rules = {
+        "not_measured": (lambda d: d["words"] is None, "words IS NULL"),
+        "short": (lambda d: d["words"] is not None and d["words"] < 50, "words < 50"),
+        "links": (lambda d: d["links"] is not None and d["links"] > 0.5, "links > 0.5"),
+        "weight": (lambda d: d["language"] == "fr", "language = 'fr'"),  # a rule may have any name
+    }
+    kept, dropped = [], []
+    for row in rows:
+        hits = [name for name, (holds, _) in rules.items() if holds(row)]
+        if hits:
+            dropped.append((row["id"], hits[0], ", ".join(hits)))
+        else:
+            group = "it's long" if row["words"] > 100 else "other"
+            kept.append({"id": row["id"], "policy_weight": row["words"] / 10, "policy_group": group})
+    policy = Policy(
+        Policy.Config(
+            drop={name: sql for name, (_, sql) in rules.items()},
+            weight="words / 10.0",
+            group={"it's long": "words > 100"},
+        )
+    )
+    outcome = policy.process(pa.Table.from_pylist(rows))
+    assert outcome.kept.to_pylist() == kept
+    assert [tuple(reason) for reason in outcome.dropped] == dropped
+    assert 50 < len(kept) < 450
+
+
+def test_a_policy_without_rules_keeps_all_and_no_documents_are_no_trouble():
+    policy = Policy(Policy.Config())
+    assert policy.process(DOCS).kept["policy_weight"].to_pylist() == [1.0] * 5
+    assert policy.process(DOCS).dropped == []
+    outcome = Policy(Policy.Config(drop=RULES)).process(DOCS.slice(0, 0))
+    assert (outcome.kept.num_rows, outcome.dropped) == (0, [])
+
+
+def test_a_rule_that_fails_on_one_value_is_named():
+    policy = Policy(Policy.Config(drop={"fine": "false", "date": "CAST(id AS DATE) < '2020-01-01'"}))
+    with pytest.raises(RequestError, match="policy rule 'date': CAST"):
+        policy.process(DOCS)
+
+
+def test_a_name_with_a_comma_could_not_be_told_from_two():
+    with pytest.raises(RequestError, match="'a, b': a name must not hold a comma"):
+        Policy(Policy.Config(drop={"a, b": "false"})).check(None)
+
+
+def test_the_order_of_rules_and_of_groups_is_part_of_the_key():
+    one, other = {"long": "signal_words > 400", "any": "true"}, {"any": "true", "long": "signal_words > 400"}
+    keys = {
+        Policy(Policy.Config(drop=drop, group=group)).key() for drop in (one, other) for group in (one, other)
+    }
+    assert len(keys) == 4
+
+
+PROSE = "The wheel turns and the water rises in the channel beside the old mill. "
+TEXTS = [
+    PROSE * 20,
+    PROSE * 4,
+    PROSE * 2,
+    "We add $1 + 1 = 2$ and we get $2 + 2 = 4$. " * 3,
+    "Home. " * 3,
+    "",
+]
+
+
+@pytest.fixture(scope="module")
+def decided(tmp_path_factory):
+    """A run of real signals with two thresholds for what is too short: what the runner did each time."""
+    folder = tmp_path_factory.mktemp("policy")
+    write_documents(folder, TEXTS, shards=2)
+
+    def decide(words):
+        rules = {
+            "short": f"signal_words < {words}",
+            "plain": "signal_formula_count = 0 AND signal_words < 40",
+            "never": "signal_words < 0",
+        }
+        config = Policy.Config(drop=rules, group={"maths": "signal_formula_count > 0"})
+        return run(folder, Signals(), Policy(config))
+
+    first = decide(100), reasons_of(folder, "policy"), effects(str(folder))
+    return folder, first, (decide(30), reasons_of(folder, "policy"), effects(str(folder)))
+
+
+def test_a_changed_threshold_runs_the_policy_again_and_nothing_else(decided):
+    folder, ((signals, policy), before, _), ((again, changed), after, _) = decided
+    assert (signals.tasks_run, policy.tasks_run) == (2, 2)
+    assert (again.tasks_run, changed.tasks_run) == (0, 2)
+    assert before == dict.fromkeys(["0001", "0002", "0003", "0004", "0005"], "short")
+    assert after == dict.fromkeys(["0002", "0003", "0004", "0005"], "short")
+    assert {row["id"] for row in rows_of(folder, "policy")} == {"0000", "0001"}
+
+
+def test_effects_count_what_each_rule_drops_and_what_it_alone_drops(decided):
+    _, (_, _, table), _ = decided
+    # words: 280, 56, 28, 12 (maths), 3, 0; `plain` holds for 28, 3 and 0, `short` for all below 100
+    counted = {
+        (r["rule"], r["group"]): (r["documents"], r["drops"], r["first"], r["alone"])
+        for r in table.to_pylist()
+    }
+    assert counted == {
+        ("short", "other"): (5, 4, 4, 1),
+        ("short", "maths"): (1, 1, 1, 1),
+        ("plain", "other"): (5, 3, 0, 0),
+        ("plain", "maths"): (1, 0, 0, 0),
+        ("never", "other"): (5, 0, 0, 0),
+        ("never", "maths"): (1, 0, 0, 0),
+        (None, "other"): (5, 4, 4, 1),
+        (None, "maths"): (1, 1, 1, 1),
+    }
+    assert markdown(table).splitlines() == [
+        "| rule | other (5) | maths (1) | all (6) |",
+        "| --- | ---: | ---: | ---: |",
+        "| short | 4 (1) | 1 (1) | 5 (2) |",
+        "| plain | 3 (0) | 0 | 3 (0) |",
+        "| never | 0 | 0 | 0 |",
+        "| any of them | 4 | 1 | 5 |",
+    ]
+
+
+def test_effects_by_any_expression(decided):
+    folder, _, _ = decided
+    table = effects(str(folder), by="signal_words >= 50")
+    any_of_them = {r["group"]: r["drops"] for r in table.to_pylist() if r["rule"] is None}
+    assert any_of_them == {"true": 0, "false": 4}
+    with pytest.raises(RequestError, match=r"policy effects by nonsense: .*nonsense"):
+        effects(str(folder), by="nonsense")
+
+
+def test_effects_of_a_policy_that_has_not_decided_about_these_documents(tmp_path):
+    with pytest.raises(RequestError, match="run `policy` first"):
+        effects(str(tmp_path))
+    write_documents(tmp_path, ["one"])
+    run(tmp_path, Policy(Policy.Config()))
+    write_documents(tmp_path / "other", ["two"])
+    (tmp_path / "other" / "documents").rename(tmp_path / "newer")
+    (tmp_path / "documents").rename(tmp_path / "older")
+    (tmp_path / "newer").rename(tmp_path / "documents")
+    with pytest.raises(RequestError, match="run `policy` again"):
+        effects(str(tmp_path))
