@@ -113,13 +113,14 @@ def texts_of(column: pa.Array | pa.ChunkedArray) -> Texts:
     column = column.cast(pa.large_string()).fill_null("")
     if isinstance(column, pa.ChunkedArray):
         column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], pa.large_string())
-    if len(column) == 0:
-        return Texts(np.frombuffer(b"", np.uint8), np.frombuffer(bytes(8), np.int64))
-    _, offsets, data = column.buffers()
-    return Texts(
-        np.frombuffer(data or b"", np.uint8),
-        np.frombuffer(offsets, np.int64)[column.offset : column.offset + len(column) + 1],
-    )
+    offsets, data = np.zeros(1, np.int64), np.empty(0, np.uint8)
+    if len(column):
+        _, offset_buffer, data_buffer = column.buffers()
+        data = np.frombuffer(data_buffer or b"", np.uint8)
+        offsets = np.frombuffer(offset_buffer, np.int64)[column.offset : column.offset + len(column) + 1]
+    for array in (data, offsets):  # numba compiles again for arrays that may be written
+        array.flags.writeable = False
+    return Texts(data, offsets)
 
 
 def regions(texts: Texts) -> np.ndarray:
@@ -155,6 +156,15 @@ def find_words(texts: Texts, kinds: np.ndarray | None = None, classes: np.ndarra
     _cut(texts.data, texts.offsets, kinds, classes, characters()[1], _operators(), *found)
     n = found.offsets[-1]
     return Words(found.offsets, *(array[:n] for array in found[1:]))
+
+
+def prose_of(texts: Texts, kinds: np.ndarray, classes: np.ndarray) -> tuple[Texts, np.ndarray]:
+    """The texts without formulas, fenced code and addresses, and the classes of their bytes."""
+    prose = Texts(np.empty(len(texts.data) + 1, np.uint8), np.zeros(len(texts.offsets), np.int64))
+    prose_classes = np.empty(len(texts.data) + 1, np.uint8)
+    _keep_prose(texts.data, texts.offsets, kinds, classes, prose.data, prose.offsets, prose_classes)
+    n = prose.offsets[-1]
+    return Texts(prose.data[:n], prose.offsets), prose_classes[:n]
 
 
 @functools.cache
@@ -472,6 +482,16 @@ def _classify(data, offsets, table, classes):
                 classes[i] = MARK if 0xE0100 <= code < 0xE01F0 else OTHER  # variation selectors
             classes[i + 1 : after] = CONTINUATION
             i = after
+
+
+@numba.njit(cache=True)
+def _keep_prose(data, offsets, kinds, classes, prose, prose_offsets, prose_classes):
+    n = np.uint64(0)  # every byte is written and only counted if it stays: no branch to guess
+    for d in range(len(offsets) - 1):
+        for i in range(np.uint64(offsets[d]), np.uint64(offsets[d + 1])):
+            prose[n], prose_classes[n] = data[i], classes[i]
+            n += np.uint64(kinds[i] <= SPAN)
+        prose_offsets[d + 1] = n
 
 
 @numba.njit(cache=True)
