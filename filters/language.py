@@ -1,9 +1,10 @@
-"""The language of each document, from a window of prose in its middle.
+"""The language of each document, from a window of four pieces of its prose.
 
 Text is judged by fastText's lid.176 (Joulin et al. 2016,
 https://fasttext.cc/docs/en/language-identification.html). Only prose is shown to it: code and formulas look
-like English to the model, addresses too. Beginnings are menus and licence headers more often than middles
-are. A short window is enough for most documents; a longer one is read when the model is unsure.
+like English to the model, addresses too. The pieces stand in the middles of the prose's four quarters: beginnings
+are menus and licence headers, and no single place stands for a page that quotes, lists or translates. A short window is
+enough for most documents; a longer one is read when the model is unsure.
 """
 
 from __future__ import annotations
@@ -22,14 +23,15 @@ from pipeline.models import model_file, sha256_of
 from pipeline.stage import MapStage, Outcome, StageConfig
 
 UNDETERMINED = "und"  # ISO 639-3 for "no linguistic content we could judge"
+PIECES = 4  # of a window
 
 
 class LanguageConfig(StageConfig):
     model: str = Field(
         "lid.176.ftz", description="fastText language model: a name in the model cache, or a path"
     )
-    short: int = Field(500, gt=0, description="characters of prose shown to the model first")
-    long: int = Field(2000, gt=0, description="characters shown when it is unsure")
+    short: int = Field(500, ge=PIECES, description="characters of prose shown to the model first")
+    long: int = Field(2000, ge=PIECES, description="characters shown when it is unsure")
     threshold: float = Field(0.7, ge=0, le=1, description="below this score the long window is read")
 
 
@@ -96,10 +98,11 @@ class Language(MapStage):
 
 
 def prose_windows(texts: Texts, kinds: np.ndarray, length: int) -> tuple[list[str], list[bool]]:
-    """Of each text the `length` characters in the middle of its prose, lower case, on one line.
+    """Of each text `length` characters of its prose, lower case, on one line.
 
-    Code (fenced and inline), formulas and addresses are left out, white space is collapsed. A window without
-    a letter is "". Also returned: whether the prose is longer than its window.
+    Code (fenced and inline), formulas and addresses are left out, white space is collapsed. Of longer prose the window
+    is four pieces of equal length with a space between them, each in the middle of a quarter. A window without a letter
+    is "". Also returned: whether the prose is longer than its window.
     """
     prose = np.empty(len(texts.data) + len(texts.offsets), np.uint8)
     ends = np.zeros(len(texts.offsets), np.int64)
@@ -117,7 +120,7 @@ def prose_windows(texts: Texts, kinds: np.ndarray, length: int) -> tuple[list[st
 
 @numba.njit(cache=True)
 def _window(data, offsets, kinds, length, prose, starts, ends, cut):
-    """Copies each text's prose to `prose` and finds the middle `length` characters there."""
+    """Copies each text's prose to `prose` and draws its pieces together there."""
     n = 0
     for d in range(len(offsets) - 1):
         begin = n
@@ -137,17 +140,21 @@ def _window(data, offsets, kinds, length, prose, starts, ends, cut):
             count += (byte & 0xC0) != 0x80  # bytes that begin a character
             space = False
         cut[d] = count > length
-        a = begin
         if cut[d]:
-            skip = (count - length) // 2
-            while skip > 0 or (prose[a] & 0xC0) == 0x80:
-                skip -= (prose[a] & 0xC0) != 0x80
-                a += 1
-            b = a
-            take = length
-            while b < n and (take > 0 or (prose[b] & 0xC0) == 0x80):
-                take -= (prose[b] & 0xC0) != 0x80
-                b += 1
-        else:
-            b = n
-        starts[d], ends[d] = a, b
+            end, read, n = n, begin, begin
+            at = 0  # characters before `read`
+            for k in range(PIECES):
+                start = (2 * k + 1) * count // (2 * PIECES) - length // PIECES // 2
+                while at < start or (prose[read] & 0xC0) == 0x80:  # stands at a character's beginning
+                    at += (prose[read] & 0xC0) != 0x80
+                    read += 1
+                if k > 0 and n < read:
+                    prose[n] = 32
+                    n += 1
+                stop = start + length // PIECES
+                while read < end and (at < stop or (prose[read] & 0xC0) == 0x80):
+                    at += (prose[read] & 0xC0) != 0x80
+                    prose[n] = prose[read]
+                    n += 1
+                    read += 1
+        starts[d], ends[d] = begin, n

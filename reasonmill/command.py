@@ -311,16 +311,73 @@ def check_export(model: str, prompts: tuple[str, ...], new_tokens: int, output: 
         raise RunError("the exported model answers differently in vLLM: see above")
 
 
+@cli.command("train-tagger")
+@click.argument("run", required=False)
+@click.option("--output", required=True, metavar="FOLDER", help="The tagger's folder, with its card.md.")
+@click.option(
+    "--kind",
+    type=click.Choice(["ngrams", "fasttext", "lm"]),
+    default="ngrams",
+    show_default=True,
+    help="Of student.",
+)
+@click.option("--model", metavar="FOLDER", help="For lm: the language model or encoder to fine-tune.")
+@click.option("--name", help="What the tagger is called. [the folder's name]")
+@click.option(
+    "--share",
+    type=click.FloatRange(0, 0.9, min_open=True),
+    default=0.2,
+    show_default=True,
+    help="Of rows, held out.",
+)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--set", "options", multiple=True, metavar="NAME=VALUE", help="An option of the student.")
+def train_tagger(
+    run: str | None,
+    output: str,
+    kind: str,
+    model: str | None,
+    name: str | None,
+    share: float,
+    seed: int,
+    options: tuple[str, ...],
+) -> None:
+    """Train a tagger on the labels of RUN (stages `pool` and `label`), and say honestly how good it is.
+
+    Without RUN it learns from documents whose kind is known by where they come from (this machine's packages and
+    manuals, and texts written for it): the demo's tagger, of worked reasoning and domain.
+
+    \b
+    reasonmill train-tagger --output runs/tagger
+    reasonmill train-tagger runs/corpus --output runs/depth --kind fasttext
+    reasonmill tag runs/corpus --taggers "[runs/depth]"
+    """
+    from filters.taxonomy.card import markdown
+    from reasonmill.train_tagger import train_tagger
+
+    given = dict(_change(option) for option in options)
+    card = train_tagger(run, output, kind=kind, model=model, name=name, share=share, seed=seed, options=given)
+    click.echo(markdown(card))
+    click.echo(f"The tagger, and this page as card.md: {output}")
+
+
 @cli.command("demo-corpus")
 @click.argument("folder")
 @click.option(
     "--offline", is_flag=True, help="Write the small sample documents instead of fetching packages."
 )
 def demo_corpus(folder: str, offline: bool) -> None:
-    """Collect the real documents of the demo: documentation packages as WARC, PDF files and source trees."""
-    from reasonmill.demo_corpus import build
+    """Collect the real documents of the demo: documentation packages as WARC, PDF files and source trees.
 
-    build(folder, offline=offline)
+    And train its tagger, which is FOLDER/tagger: half a minute.
+    """
+    from reasonmill.demo_corpus import build
+    from reasonmill.train_tagger import train_tagger
+
+    tagger = build(folder, offline=offline) / "tagger"
+    if not (tagger / "tagger.json").exists():
+        train_tagger(None, str(tagger), name="known kinds")
+        click.echo(f"tagger: {tagger}; how good it is says its card.md")
 
 
 @cli.command()

@@ -19,6 +19,13 @@ STAGES = {  # name: (class, what it does in a line)
         "filters.signals.Signals",
         "count words, lines, formulas, code, inference words and the like",
     ),
+    "tag": ("filters.taxonomy.tag.Tag", "have trained taggers say what a document is about and worth"),
+    "sensitive": (
+        "filters.sensitive.Sensitive",
+        "count personal data, keys and words of a list of offensive ones",
+    ),
+    "rights": ("filters.rights.Rights", "say what licence a page has, and what its publisher reserves"),
+    "blocklist": ("filters.blocklist.Blocklist", "find documents whose host or URL is on a list of yours"),
     "signatures": (
         "pipeline.dedup.signatures.Signatures",
         "hash the words of every document, so that near-duplicates meet",
@@ -26,6 +33,8 @@ STAGES = {  # name: (class, what it does in a line)
     "dedup": ("pipeline.dedup.near.Dedup", "find near-duplicates, verify each, choose the copy to keep"),
     "passages": ("pipeline.dedup.passages.Passages", "find paragraphs that other documents have as well"),
     "decontaminate": ("filters.decontaminate.Decontaminate", "find benchmark problems in documents"),
+    "pool": ("filters.taxonomy.pool.Pool", "draw the documents that a labeller is to rate"),
+    "label": ("filters.taxonomy.label.Label", "have a model rate them by a rubric: what taggers learn from"),
     "policy": ("filters.policy.Policy", "keep, drop, weigh and group documents by SQL over all of the above"),
     "synth": ("synth.synth.Synth", "have a model analyse documents, solve problems and answer queries"),
     "verify": ("synth.verify.stage.Verify", "decide by rules which of the model's answers are right"),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from filters.taxonomy import known_kinds
 from pipeline.errors import RequestError
 from reasonmill import run
 from reasonmill.command import cli
@@ -284,6 +285,11 @@ def test_the_real_recipe_is_right_once_its_files_are_there(tmp_path, monkeypatch
         path.write_text(json.dumps(row | {"id": name}) + "\n")
     (tmp_path / "data" / "queries.yaml").write_text("one: Write a poem.\n")
     (tmp_path / "data" / "tokenizer.json").write_text("{}")
+    (tmp_path / "data" / "tagger").mkdir()
+    dimensions = [dimension.to_dict() for dimension in known_kinds.DIMENSIONS]
+    (tmp_path / "data" / "tagger" / "tagger.json").write_text(
+        json.dumps({"kind": "ngrams", "files": {}, "dimensions": dimensions})
+    )
     monkeypatch.chdir(tmp_path)
     recipe = load_recipe("recipes/mimo-7b.yaml")
     for stage in (*recipe.stages, *recipe.rl_data):

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 from pydantic import Field
 
-from pipeline.documents import DOCUMENT_SCHEMA, METADATA
+from pipeline.documents import DOCUMENT_SCHEMA, METADATA, joined_reservations
 from pipeline.errors import Drop
 from pipeline.extract.code import extract_text, is_source_path
 from pipeline.extract.content.choose import MODEL
@@ -53,6 +53,7 @@ class Extracted:
     site: str | None = None
     licence: str | None = None
     language_hint: str | None = None
+    reservations: str | None = None
     canonical_url: str | None = None  # absolute, as the page declares it
     posts: list[dict[str, Any]] | None = None
 
@@ -106,7 +107,9 @@ class ExtractConfig(StageConfig):
 
 
 class Extract(DocumentStage):
-    """Make documents of records: fetch their bytes, take out text and metadata (the reader's metadata wins).
+    """Make documents of records: fetch their bytes, take out text and metadata.
+
+    The reader's metadata wins; what HTTP reserves and what the page reserves both count.
 
     A page's address as it declares it goes into `extra`, JSON, as "canonical_url", beside what the reader put there.
     """
@@ -147,6 +150,7 @@ class Extract(DocumentStage):
         metadata = {
             f.name: row.get(f.name) if row.get(f.name) is not None else said[f.name] for f in METADATA
         }
+        metadata["reservations"] = joined_reservations(row.get("reservations"), found.reservations)
         extraction = {"method": found.method, "fidelity": found.fidelity}
         document = {**row, **metadata, "text": found.text, "posts": found.posts, "extraction": extraction}
         if found.canonical_url:

@@ -1,4 +1,4 @@
-"""What a page says about itself: meta tags (HTML, Open Graph, citation_*), JSON-LD, microdata, licence links."""
+"""What a page says about itself: meta tags (HTML, Open Graph, citation_*, robots), JSON-LD, microdata, licence links."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from resiliparse.parse.html import HTMLTree
 
+from pipeline.documents import reservations
 from pipeline.extract.census import Census
 from pipeline.extract.dom import mentions, select
 
@@ -20,6 +21,7 @@ DATE = (
 )  # fmt: skip
 SITE = ("og:site_name", "application-name", "twitter:site", "citation_journal_title")
 LICENCE = ("license", "licence", "dc.rights", "dcterms.license", "rights")
+RESERVING = re.compile(r"robots|tdm-reservation|tdm-policy|[a-z-]*bot(-[a-z]+)?|google-extended|anthropic-ai")
 ISO_DATE = re.compile(
     r"(\d{4})[-/](\d{1,2})(?:[-/](\d{1,2}))?(?:[T ](\d\d:\d\d(?::\d\d)?)(?:\.\d+)?(Z|[+-]\d\d:?\d\d)?)?"
 )
@@ -45,12 +47,14 @@ MAX_JSON = 1_000_000  # characters of one JSON-LD block
 
 
 def metadata_of(tree: HTMLTree, census: Census, linked: list[dict[str, Any]]) -> dict[str, str | None]:
-    """title, author, date (ISO 8601), site, licence (SPDX where it is Creative Commons), language_hint, canonical_url
-    (`<link rel=canonical>`, else og:url, where these are absolute); null = unsaid.
+    """title, author, date (ISO 8601), site, licence (SPDX where it is Creative Commons), language_hint, reservations
+    (of meta tags for robots, and TDM), canonical_url (`<link rel=canonical>`, else og:url, where these are absolute);
+    null = unsaid.
 
     `census` is that of the page's source, `linked` what `json_ld` gave for the same tree.
     """
     meta: dict[str, str] = {}
+    reserving: list[tuple[str, str]] = []  # every tag counts, not the first of a name
     for node in select(tree.head or tree, "meta[content]") or select(tree, "meta[content]"):
         name = (
             node.getattr("name")
@@ -61,6 +65,8 @@ def metadata_of(tree: HTMLTree, census: Census, linked: list[dict[str, Any]]) ->
         content = " ".join((node.getattr("content") or "").split())
         if name and content:
             meta.setdefault(name.lower(), content)
+            if RESERVING.fullmatch(name.strip().lower()):
+                reserving.append((name, content))
     article = next((item for item in linked if str(_type(item)).lower().endswith(ARTICLES)), {})
 
     def first(names: tuple[str, ...]) -> str | None:
@@ -80,6 +86,7 @@ def metadata_of(tree: HTMLTree, census: Census, linked: list[dict[str, Any]]) ->
         "site": first(SITE) or name_of(article.get("publisher")),
         "licence": _licence(tree, census, _text(article.get("license")), first(LICENCE)),
         "language_hint": _language(tree, meta),
+        "reservations": reservations(reserving),
         "canonical_url": _canonical(tree, meta.get("og:url")),
     }
 

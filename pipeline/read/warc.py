@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from fastwarc.stream_io import BrotliReader, ChunkedReader, ZstdReader
 
-from pipeline.documents import Record, SourceFile, Unreadable
+from pipeline.documents import Record, SourceFile, Unreadable, reservations
 from pipeline.read import media
 from pipeline.read.compressed import DAMAGE, how_it_broke
 from pipeline.read.files import EMPTY_FILE, MAX_BYTES
@@ -31,6 +31,8 @@ from pipeline.read.warc_records import (
     records,
 )
 
+RESERVING = re.compile(rb"(?im)^(x-robots-tag|tdm-reservation|tdm-policy|content-usage)[ \t]*:([^\r\n]*)")
+
 
 def read(
     file: SourceFile,
@@ -43,7 +45,7 @@ def read(
 
     Locators are "offset=N", the byte where the record (or its compressed member) starts; in a member of several
     records the later ones are "offset=N+K", K decompressed bytes on. With `wanted` the reader seeks there.
-    `url`, `crawl_date` and, in `extra`, what HTTP said of the charset come along. Left out by rule: HTTP errors and
+    `url`, `crawl_date`, what HTTP reserves and, in `extra`, what it said of the charset come along. Left out by rule: HTTP errors and
     redirects, robots.txt, media types without text, revisits, records over `max_bytes`. Where no gzip
     checksum has held already, a record that does not match its WARC-Block-Digest is broken (`verify_digests`).
     Raises `ReadError` if the file does not start with a WARC record.
@@ -103,13 +105,18 @@ def _document(raw: RawRecord | Unreadable, verify_digests: bool) -> Iterator[Rec
         return
     kind, content_type = raw.fields["warc-type"].lower(), raw.fields.get("content-type", "")
     http: dict[str, str] = {}
+    reserved = None
     payload = raw.block
     if kind == "response":
         if not content_type.lower().startswith("application/http") and not payload.startswith(b"HTTP/"):
             yield dropped("media_type", content_type or "no Content-Type")
             return
         head = re.search(rb"\r?\n\r?\n", payload[: MAX_HEADER * 4])
-        http = header_fields(payload[: head.start()] if head else payload[:MAX_HEADER])
+        header = payload[: head.start()] if head else payload[:MAX_HEADER]
+        http = header_fields(header)
+        reserved = reservations(  # from all fields of a name, `http` has the first
+            (name.decode(), value.decode("utf-8", "replace")) for name, value in RESERVING.findall(header)
+        )
         status = re.match(r"HTTP/[\d.]+ +(\d{3})", http[""])
         if not status:
             yield Unreadable(
@@ -150,7 +157,7 @@ def _document(raw: RawRecord | Unreadable, verify_digests: bool) -> Iterator[Rec
         crawl_date=_seconds(raw.fields.get("warc-date", "")),
         offset=raw.offset,
         length=raw.length,
-        metadata={"language_hint": language} if language else {},
+        metadata={k: v for k, v in (("language_hint", language), ("reservations", reserved)) if v},
         extra={key: value for key, value in extra.items() if value} or None,
     )
 

@@ -75,8 +75,10 @@ def test_nothing_to_judge_is_undetermined(stage: Language) -> None:
 
 def test_the_long_window_is_read_only_when_the_short_one_is_unsure(stage: Language) -> None:
     sure = KNOWN["de"] * 60
-    names = "Kowalski Meyer Nakamura Silva OConnor Ivanov " * 11  # the middle says little …
-    unsure = KNOWN["de"] * 10 + names + KNOWN["de"] * 10  # … its surroundings more
+    names = (
+        "Kowalski Meyer Nakamura Silva OConnor Ivanov " * 3
+    )  # where the short window looks: they say little …
+    unsure = (KNOWN["de"] * 5 + names + KNOWN["de"] * 5) * 4  # … the long one sees what stands around them
     (_, score, window), (found, better, wide) = label(stage, sure, unsure)
     assert window == "short" and score > 0.7
     assert (found, wide) == ("de", "long")
@@ -86,16 +88,29 @@ def test_the_long_window_is_read_only_when_the_short_one_is_unsure(stage: Langua
     assert label(never, unsure)[0][1] < 0.7 < better
 
 
-def test_the_window_is_the_middle_of_the_prose() -> None:
+def test_a_long_quotation_in_the_middle_does_not_decide(stage: Language) -> None:
+    for language, quoted in (("de", "en"), ("en", "fr"), ("ru", "en"), ("ja", "en")):
+        text = KNOWN[language] * 20 + KNOWN[quoted] * 3 + KNOWN[language] * 20
+        assert label(stage, text)[0][::2] == (language, "short")
+
+
+def test_the_window_is_prose_on_one_line() -> None:
     text = "# One\n\n  two   three\nfour `five` $six$ [seven](http://eight.org) NINE ten\n" + CODE
     assert windows(text, 1000).strip() == "# one two three four [seven nine ten"
-    whole = "".join(chr(0x4E00 + i) for i in range(100))
-    assert windows(whole, 10) == whole[45:55]
+
+
+def test_the_window_is_the_middles_of_four_quarters() -> None:
+    whole = "".join(chr(0x4E00 + i) for i in range(80))
+    assert windows(whole, 12) == " ".join(whole[middle - 1 : middle + 2] for middle in (10, 30, 50, 70))
+    assert windows(whole, 80) == whole
+    close = windows(whole, 79)  # pieces that all but touch
+    assert close.replace(" ", "") == "".join(whole[m - 9 : m + 10] for m in (10, 30, 50, 70))
     mixed = "aé我𝑥" * 50  # one to four bytes a character
-    assert windows(mixed, 8) == mixed[96:104]
+    assert windows(mixed, 8) == " ".join(mixed[middle - 1 : middle + 1] for middle in (25, 75, 125, 175))
+    assert windows("ab" * 4 + "ç", 8).replace(" ", "") == "abababab"
 
 
-@pytest.mark.parametrize("length", [1, 7, 500])
+@pytest.mark.parametrize("length", [4, 7, 50, 500])
 def test_windows_of_many_texts_do_not_touch(length: int) -> None:
     texts = [*KNOWN.values(), "", CODE, "short"]
     together = texts_of(pa.array(texts))

@@ -1,0 +1,67 @@
+"""`reasonmill train-tagger`: from labels, or from documents of known kinds, to a tagger with its honesty card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from pipeline.dataset import Dataset
+from pipeline.errors import RequestError
+
+
+def train_tagger(
+    run: str | None,
+    folder: str,
+    *,
+    kind: str = "ngrams",
+    model: str | None = None,
+    name: str | None = None,
+    share: float = 0.2,
+    seed: int = 0,
+    options: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Train on the labels of a run folder, or, without one, on documents of known kinds; returns the card.
+
+    kind, options: which student, and its options. model: for "lm", the folder that is fine-tuned. share: of the rows, held
+    out. Raises `RequestError` for what does not fit.
+    """
+    from filters.taxonomy import known_kinds
+    from filters.taxonomy.label import labelled
+    from filters.taxonomy.rubric import Dimension, load_rubric
+
+    given = dict(options or {})
+    if (kind == "lm") != bool(model):
+        raise RequestError("--model, a folder that transformers reads, is for --kind lm, and needed there")
+    dimensions: tuple[Dimension, ...]
+    about: dict[str, Any] = {"name": name or Path(folder).name, "share": share}
+    if run is None:
+        table, dimensions = known_kinds.build(seed), known_kinds.DIMENSIONS
+        about |= {"target": known_kinds.TARGET, "source": "documents of known kinds"}
+    else:
+        table = labelled(run)
+        labels = Dataset.open(f"{run.rstrip('/')}/labels")
+        rubric = load_rubric(labels.manifest["config"]["rubric"])
+        if rubric.digest not in labels.manifest["files"].values():
+            raise RequestError(
+                f"{labels.path} was made by another state of the rubric {rubric.name}: label again"
+            )
+        dimensions = rubric.dimensions
+        about |= {"target": f"What a labeller says by the rubric {rubric.name} {rubric.version}."}
+        about |= {"rubric": rubric.identity, "source": f"the labels of {run}"}
+    if kind == "lm":
+        from training.tagger_lm import LMOptions, train_lm
+
+        assert model is not None
+        known = [field.name for field in fields(LMOptions)]
+        if unknown := given.keys() - set(known):
+            raise RequestError(
+                f"no option {sorted(unknown)[0]!r} of lm taggers; there are {', '.join(known)}"
+            )
+        return train_lm(
+            table, dimensions, model, folder, options=LMOptions(**{"seed": seed} | given), **about
+        )
+    from filters.taxonomy.train import train
+
+    return train(table, dimensions, folder, kind, options=given, seed=seed, **about)

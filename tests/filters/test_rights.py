@@ -1,0 +1,163 @@
+"""Licences and reservations as real pages write them: from HTTP headers and meta tags to the signals."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pytest
+
+from filters.rights import Rights, licence_class
+from pipeline.documents import joined_reservations, reservations
+from pipeline.extract import Extract, extract
+from pipeline.read.warc import read
+
+PROSE = "The sum of the angles of a triangle is two right angles, which is proved by drawing a parallel. " * 5
+NO_AI = '<meta name="robots" content="index, NoAI, noimageai"><meta name="TDM-Reservation" content="1">'
+
+
+@dataclass
+class SourceBytes:
+    """A source file in memory."""
+
+    path: str
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+    def open(self) -> io.BytesIO:
+        return io.BytesIO(self.data)
+
+
+def page(head: str) -> bytes:
+    return f"<html lang=en><head><title>A</title>{head}</head><body><p>{PROSE}</p></body></html>".encode()
+
+
+def captured(payload: bytes, *headers: str):
+    """The record a WARC of one response gives."""
+    http = "\r\n".join(["HTTP/1.1 200 OK", "Content-Type: text/html; charset=utf-8", *headers]).encode()
+    block = http + b"\r\n\r\n" + payload
+    fields = f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: http://e.org/\r\nContent-Type: application/http\r\nContent-Length: {len(block)}\r\n\r\n"
+    (record,) = read(SourceBytes("a.warc", fields.encode() + block + b"\r\n\r\n"))
+    return record
+
+
+def test_headers_are_read_all_of_them() -> None:
+    record = captured(
+        page(""),
+        "X-Robots-Tag: noindex",
+        "x-robots-tag: otherbot: nofollow, nosnippet",
+        "X-Robots-Tag: unavailable_after: 25 Jun 2030 15:00:00 PST",
+        "TDM-Reservation: 1",
+        "tdm-policy: https://e.org/policy.json",
+        "Content-Language: en",
+    )
+    assert record.metadata == {
+        "language_hint": "en",
+        "reservations": "noindex; otherbot: nofollow; otherbot: nosnippet; tdm-policy: https://e.org/policy.json; tdm-reservation: 1",
+    }
+    assert captured(page(""), "X-Robots-Tag: all", "tdm-reservation: 0").metadata == {}
+
+
+def test_meta_tags_are_read_all_of_them() -> None:
+    assert extract(page(NO_AI), "text/html").reservations == "noai; noimageai; tdm-reservation: 1"
+    two = '<meta name="robots" content="noindex"><meta name="googlebot" content="none"><meta name=robots content=noai>'
+    assert extract(page(two), "text/html").reservations == "googlebot: none; noai; noindex"
+    for head in (
+        "",
+        '<meta name="robots" content="index,follow,max-snippet:-1">',
+        '<meta name="author" content="noai">',
+        '<meta name="description" content="nothing, noindex">',
+    ):
+        assert extract(page(head), "text/html").reservations is None
+
+
+def test_header_and_meta_both_count() -> None:
+    record = captured(page(NO_AI), "X-Robots-Tag: noindex, noai")
+    row = {
+        "id": "a",
+        "origin": {"locator": "offset=0", "path": "a.warc"},
+        "url": record.url,
+        "media_type": "text/html",
+        "extra": json.dumps(record.extra),
+        "title": None,
+        "author": None,
+        "date": None,
+        "site": None,
+        "licence": "MIT",
+        "language_hint": None,
+        "reservations": record.metadata["reservations"],
+    }
+    document = Extract().extract_record(row, record.payload)
+    assert document["reservations"] == "noai; noimageai; noindex; tdm-reservation: 1"
+    assert document["licence"] == "MIT"
+    silent = Extract().extract_record({**row, "reservations": None}, page(""))
+    assert silent["reservations"] is None
+    assert joined_reservations("noai", None) == joined_reservations(None, "noai") == "noai"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("robots", "NONE", "none"),
+        ("X-Robots-Tag", "max-image-preview: none, max-snippet:0", "max-image-preview:none; max-snippet:0"),
+        ("X-Robots-Tag", "BadBot: index, noarchive", "badbot: noarchive"),
+        ("Content-Usage", "train-ai=n, search=y", "content-usage: train-ai=n"),
+        ("tdm-policy", "https://e.org/a;b", "tdm-policy: https://e.org/a%3Bb"),
+        ("robots", "archive, snippet", None),
+        ("tdm-reservation", "true", None),
+    ],
+)
+def test_statements(name: str, value: str, expected: str | None) -> None:
+    assert reservations([(name, value)]) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    {
+        "public_domain": "CC0-1.0|CC0|PDM-1.0|Public Domain|Unlicense|0BSD|https://creativecommons.org/publicdomain/zero/1.0/"
+        "|This work is in the public domain.",
+        "permissive": "MIT|MIT License|The MIT License|BSD-3-Clause|apache-2.0|Apache License, Version 2.0|ISC|CC-BY-4.0"
+        "|CC BY 4.0|http://creativecommons.org/licenses/by/3.0/deed.en|PSF-2.0|MIT OR GPL-3.0-only|Python-2.0|BSL-1.0"
+        "|Creative Commons Attribution 4.0 International|Apache-2.0 WITH LLVM-exception|ODC-By-1.0",
+        "share_alike": "GPL-3.0-or-later|LGPL-2.1+|AGPL-3.0|GPLv2|CC-BY-SA-4.0|CC-BY-SA|cc by-sa 3.0|MPL-2.0|GFDL-1.3"
+        "|https://creativecommons.org/licenses/by-sa/4.0|GNU General Public License v3|MIT AND GPL-2.0-only|ODbL-1.0"
+        "|Creative Commons Attribution-ShareAlike 3.0|https://www.gnu.org/licenses/gpl-3.0.html",
+        "non_commercial": "CC-BY-NC-4.0|CC BY-NC-SA 4.0|https://creativecommons.org/licenses/by-nc-sa/2.5/"
+        "|Creative Commons Attribution-NonCommercial 4.0|free for non-commercial use",
+        "no_derivatives": "CC-BY-ND-4.0|CC-BY-NC-ND-3.0|Creative Commons Attribution-NoDerivatives",
+        "other": "© 2021 Example Press. All rights reserved.|https://e.org/terms|Proprietary|See licence file|UNLICENSED"
+        "|limited|committed to nobody|MITRE terms",
+    }.items(),
+)
+def test_licence_classes(kind: str, names: str) -> None:
+    assert {name: licence_class(name) for name in names.split("|")} == dict.fromkeys(names.split("|"), kind)
+
+
+def test_stage() -> None:
+    rows = [
+        ("MIT", None, "permissive", False, False),
+        (None, "noindex", None, False, True),
+        (" ", "googlebot: none", None, False, True),
+        ("CC-BY-SA-4.0", "noai; noindex", "share_alike", True, True),
+        ("CC0", "tdm-policy: https://e.org/noai; tdm-reservation: 1", "public_domain", True, False),
+        ("CC0", "tdm-policy: https://e.org/noindex", "public_domain", False, False),
+        ("x", "gptbot: noindex", "other", True, True),
+        ("x", "content-usage: train-ai=n", "other", True, False),
+        ("x", "nofollow; nosnippet", "other", False, False),
+        ("x", "somebot: noai", "other", True, False),
+    ]
+    columns = list(zip(*rows, strict=True))
+    batch = pa.table(
+        {"id": [str(i) for i in range(len(rows))], "licence": columns[0], "reservations": columns[1]}
+    )
+    kept = Rights().process(batch).kept
+    assert kept.schema.equals(Rights.schema)
+    assert [tuple(row.values())[1:] for row in kept.to_pylist()] == [row[2:] for row in rows]
+    assert Rights().process(batch.slice(0, 0)).kept.num_rows == 0
+    silent = batch.set_column(1, "licence", pa.nulls(len(rows), pa.string()))
+    assert Rights().process(silent).kept["rights_licence"].null_count == len(rows)
