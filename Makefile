@@ -42,7 +42,7 @@ check: $(VENV)/.ready-$(EXTRA)
 	$(BIN)/mypy
 
 bench: $(VENV)/.ready-$(EXTRA)
-	@for script in chaos verify rollout_ladder rollout_wall rl_learns extraction_html dedup; do echo "== $$script"; $(BIN)/python benchmarks/$$script.py || exit 1; done
+	@for script in chaos verify rollout_ladder rollout_wall rl_learns extraction_html dedup filters; do echo "== $$script"; $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 $(VENV)/.ready-$(EXTRA): pyproject.toml constraints/pinned.txt constraints/overrides.txt
 	$(PYTHON) -m venv $(VENV)
