@@ -10,6 +10,7 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 from resiliparse.parse.html import HTMLTree
+from slower import SLOWER
 
 from pipeline.extract.census import Census
 from pipeline.extract.listings.find import protect_listings
@@ -445,7 +446,7 @@ def test_hostile_pages_take_bounded_time(html):
     tree, protected = HTMLTree.parse(html), Protected.against(html)
     start = time.process_time()
     protect_listings(tree, Census.of(html.encode()), protected)
-    assert time.process_time() - start < 1.5  # 0.3 s measured
+    assert time.process_time() - start < SLOWER * 1.5  # 0.3 s measured
 
 
 def test_eighty_thousand_spans_take_milliseconds():
@@ -454,5 +455,5 @@ def test_eighty_thousand_spans_take_milliseconds():
     tree, protected = HTMLTree.parse(html), Protected.against(html)
     start = time.process_time()
     protect_listings(tree, Census.of(html.encode()), protected)
-    assert time.process_time() - start < 1.0  # 80,000 spans; node by node it takes minutes
+    assert time.process_time() - start < SLOWER * 1.0  # 80,000 spans; node by node it takes minutes
     assert protected.items[0][1].count("\n") == 20_001

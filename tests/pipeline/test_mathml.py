@@ -6,6 +6,7 @@ import pytest
 from formula_normal import normal
 from latex2mathml.converter import convert
 from resiliparse.parse.html import HTMLTree
+from slower import SLOWER
 
 from pipeline.extract.formulas.mathml import mathml_to_tex
 
@@ -140,4 +141,4 @@ def test_depth_and_length_are_bounded():
     assert tex_of(M("<mo>(</mo>" * 10_000)) == "(" * 10_000
     for tag in ("mover", "munder", "msup"):
         assert tex_of(M(f"<{tag}>" * 30 + "<mi>x</mi>" + f"<mi>y</mi></{tag}>" * 30)).count("y") == 30
-    assert time.process_time() - start < 3
+    assert time.process_time() - start < SLOWER * 3

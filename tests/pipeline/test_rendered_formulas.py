@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from formula_normal import normal
 from resiliparse.parse.html import HTMLTree
+from slower import SLOWER
 
 from pipeline.extract.formulas.rendered import rendered_to_tex
 
@@ -84,7 +85,7 @@ def test_what_is_no_formula_gives_nothing_and_depth_costs_nothing():
     )
     start = time.process_time()
     assert "x" in rendered_to_tex(element(deep))
-    assert time.process_time() - start < 1
+    assert time.process_time() - start < SLOWER * 1
 
 
 def test_damaged_markup_is_read_without_complaint():
@@ -100,4 +101,4 @@ def test_damaged_markup_is_read_without_complaint():
         if node is not None:
             tex = re.sub(r"\\[{}\\]", "", rendered_to_tex(node))
             assert tex.count("{") == tex.count("}")
-    assert time.process_time() - start_of_all < 6  # 0.9 s measured
+    assert time.process_time() - start_of_all < SLOWER * 6  # 0.9 s measured

@@ -7,6 +7,7 @@ from html import escape
 import pytest
 from markdown_it import MarkdownIt
 from resiliparse.parse.html import HTMLTree
+from slower import SLOWER
 
 from pipeline.extract.census import Census
 from pipeline.extract.formulas.delimiters import delimiters_of
@@ -183,5 +184,5 @@ def test_big_and_hostile_tables_take_bounded_time():
         tree, protected = HTMLTree.parse(table), Protected.against(table)
         start = time.process_time()
         protect_tables(tree, protected, delimiters_of(Census.of(b"")))
-        assert time.process_time() - start < 2  # 0.15 s measured
+        assert time.process_time() - start < SLOWER * 2  # 0.15 s measured
         assert len(protected.items) == (table is big)
