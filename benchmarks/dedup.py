@@ -8,13 +8,18 @@ One core: everything is measured in CPU seconds, ours with scheduler, workers an
 decision columns, after a run over a small corpus that compiles the kernels. Peers are installed below DIR/peers at
 their first use. Corpora, truth and peers are kept in DIR (runs/dedup). A table each; a Markdown copy goes to DIR/table.md.
 
-Measured on two cores: 5,045 documents a CPU second end to end, of them a quarter for child processes that start, against
-12,000 wanted; rensa's objects 3,045, datasketch 1,468, datatrove 837 with words at spaces and 153 as shipped, none of
-them verified. CPU time grows with documents to the power 0.96 up to two million. What did not help or was given up:
+Measured on two cores, in one run with the peers: 8,694 documents a CPU second end to end against 12,000 wanted (9,300 to
+10,700 with nothing else on the machine); rensa's objects 2,702, datasketch 1,241, datatrove 664 with words at spaces and 118
+as shipped, none of them verified. CPU time grows with documents to the power 0.99 up to two million. What helped most,
+from 5,045: words cut without branches and with unsigned places (half the time), sets sorted by two radix digits (half),
+a child process that goes on with the next stage, rows between rounds read as ranges of one stream, without Arrow's threads
+(8 in place of 84 µs a piece). What did not help or was given up:
 
 * Rows between rounds in Parquet: a footer of a thousand row groups is read by each of a thousand receivers; two million
   documents took 895 CPU seconds in place of 504, 364 of them in the last round.
 * Insertion sort of all n-gram hashes after one pass by their high bits: quadratic in texts that repeat themselves.
+  Ordered linear probing in their place: no faster.
+* More memory kept by malloc (MALLOC_MMAP_THRESHOLD_, MALLOC_TRIM_THRESHOLD_): 4 %, and memory that is not given back.
 * Comparing within a bucket above the cap only those that share the next bands as well: no recall gained (0.868 before
   and after, on 1,000 to 4,000 pairs in one template).
 

@@ -5,6 +5,11 @@
 CPU seconds of one core. The documents are runs/dedup/corpus50k, which benchmarks/dedup.py makes. Every part says in its
 first lines how it measures (benchmarks/filters_parts/). A Markdown copy goes to DIR/table.md (runs/filters). The exit code
 is 1 while a mark is missed, 2 when something asked for is not there to be measured.
+
+Measured on two cores: 63 signals of 6,986 documents a CPU second, 141 times datatrove's four filters as shipped (150 wanted);
+language 3,754 at 99.7 % of the full text's label; eight dimensions of taggers 18,484; the policy drops 4.0 % of good
+technical documents, where datatrove's rules over the same columns drop 69 %, and 81 % of pages without content (90 wanted:
+of the one family of boilerplate that the tagger had not seen it found 9 %).
 """
 
 from __future__ import annotations
