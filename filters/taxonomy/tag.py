@@ -77,7 +77,7 @@ def open_tagger(folder: str | Path) -> Tagger:
 class TagConfig(StageConfig):
     taggers: list[str] = Field(min_length=1, description="folders of trained taggers")
     names: dict[str, str] = Field(
-        default_factory=dict,
+        {},
         description="dimension: another name for its column, in place of score_DIMENSION",
     )
 
