@@ -40,6 +40,9 @@ from pipeline.progress import StageProgress
 from pipeline.stage import ExpandStage, LedgerStage, MapStage, Round, ShuffleStage, Stage
 from pipeline.tasks import Record, Task
 
+# Dask takes a hundredth of a second for whatever it is given, so units that take little more are given several at once:
+BATCH_SECONDS = 0.5  # of work; more would make a progress bar stand still
+
 
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C or SIGTERM. `code` is the exit code a shell expects: 130 or 143."""
@@ -47,10 +50,6 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
         self.code = 128 + number
-
-
-# Dask takes a hundredth of a second for whatever it is given, so units that take little more are given several at once:
-BATCH_SECONDS = 0.5  # of work; more would make a progress bar stand still
 
 
 @dataclass(frozen=True)

@@ -76,8 +76,9 @@ def read_range(path: str, start: int, size: int) -> bytes:
         split(path) if "://" in path else (None, path)
     )  # a local path needs no filesystem: it is read often
     if fs is None or isinstance(fs, LocalFileSystem):
-        with open(inner, "rb", buffering=0) as handle:  # noqa: PTH123 - read once
-            data = os.pread(handle.fileno(), size, start)
+        with Path(inner).open("rb") as handle:  # buffered: one call of the kernel gives 2 GiB at most
+            handle.seek(start)
+            data = handle.read(size)
     else:
         data = bytes(fs.cat_file(inner, start=start, end=start + size))
     if len(data) < size:
