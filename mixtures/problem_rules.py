@@ -12,8 +12,9 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 
-from filters.decontaminate import build_index, look_up
+from filters.decontaminate import build_index
 from filters.words import find_words, texts_of
+from mixtures.known_problems import Held, Matcher
 
 NO_ANSWER = {"", "proof", "see proof", "see solution", "see the solution", "not provided", "n/a", "omitted"}
 COMMON = 20  # an n-gram of more problems than this is a set phrase, not a sign of a copy
@@ -69,25 +70,13 @@ def has_options(text: str) -> bool:
 
 def contaminated(
     texts: list[str], benchmark: list[str], ngram: int | None, min_share: float
-) -> list[tuple[int, float] | None]:
-    """For each text the benchmark problem of whose n-grams of words it has most, and their share, from `min_share` on.
+) -> list[Held | None]:
+    """For each text the benchmark problem that it holds (`mixtures.known_problems`): `min_share` of its n-grams of words,
+    or the whole in another form.
 
-    A text that is a problem (but for white space) has a share of 1; with `ngram` None only these count, as for problems
-    of fewer than 5 words, which have no n-grams.
+    With `ngram` None only texts count that are a problem, but for white space and case.
     """
-    whole: dict[str, int] = {}
-    for n, problem in enumerate(benchmark):
-        whole.setdefault(_spaced(problem), n)
-    same = (whole.get(_spaced(text)) for text in texts)
-    hits = [None if known is None else (known, 1.0) for known in same]
-    if ngram is None or not texts or not benchmark:
-        return hits
-    index = build_index(benchmark, ngram, COMMON)
-    found = look_up(find_words(texts_of(pa.array(texts, pa.string()))), index, min_share)
-    return [
-        (match[0], match[1] / int(index.ngrams[match[0]])) if hit is None and match is not None else hit
-        for hit, match in zip(hits, found, strict=True)
-    ]
+    return Matcher(benchmark, ngram, min_share, COMMON).find(texts)
 
 
 def duplicates(texts: list[str], ngram: int | None, min_share: float) -> list[int | None]:

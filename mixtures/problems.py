@@ -114,7 +114,8 @@ class Problems(LedgerStage):
             0.25,
             gt=0,
             le=1,
-            description="Share of a benchmark problem's n-grams from which a problem counts as taken from it",
+            description="Share of a benchmark problem's n-grams from which a problem counts as taken from it; "
+            "one with formulas and numbers spelled otherwise or sentences in another order does as well",
         )
         duplicate_share: float | None = Field(
             0.8,
@@ -273,7 +274,8 @@ class Problems(LedgerStage):
             hits = problem_rules.contaminated([c.row["problem"] for c in left], known, ngram, share)
             for candidate, hit in zip(left, hits, strict=True):
                 if hit is not None:
-                    candidate.drop = ("contaminated", f"{hit[1]:.2f} of {benchmark[hit[0]].id}")
+                    said = f"{hit.share:.2f} of {benchmark[hit.problem].id}, {hit.way}"
+                    candidate.drop = ("contaminated", said)
 
     def _drop_duplicates(self, found: list[Candidate]) -> None:
         """The first of those that are left stays. Drawn tasks differ in their signs and numbers: as a whole only."""

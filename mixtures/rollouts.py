@@ -18,12 +18,13 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline import storage
+from pipeline.asking import AskedModel, VLLMOptions
 from pipeline.dataset import read_shard
 from pipeline.errors import RequestError
 from pipeline.models import model_file, sha256_of
 from pipeline.problems.rows import Row, rows
 from pipeline.stage import LedgerStage, MapStage, Outcome, StageConfig
-from synth.asking import CHAT_TOKENS, AskedModel, VLLMOptions, drawn_number, text_of
+from synth.asking import CHAT_TOKENS, drawn_number, text_of, tight
 from synth.verify.check import Checked
 from synth.verify.stage import LIBRARIES, CheckConfig
 from synth.verify.verdict import undecided
@@ -161,7 +162,7 @@ class Rollouts(LedgerStage):
             asked = self._models[model.name]
             model_name, sha256 = asked.identity
             about = {
-                name: asked.tight(_messages(self._prompts[name]), model.max_tokens)
+                name: tight(_messages(self._prompts[name]), model.max_tokens, model.context)
                 | asked.options()
                 | {"problem_id": name, "prompt": _digest(self._prompts[name])}
                 for name in names

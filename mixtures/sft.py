@@ -4,8 +4,8 @@ Left out, by the first reason that applies:
     another strategy         of `synthetic`, which is not asked for here: "analyse"
     the verdict's reason     the answer did not pass: "not_equal", "tests_failed", … or "not_verified"
     empty                    no query or no answer
-    contaminated             the query has a run of 16 words in common with a benchmark's problem, or all of a shorter
-                             one (see `mixtures.known_problems`)
+    contaminated             the query has a run of 16 words in common with a benchmark's problem, all of a shorter one,
+                             or one in another form (see `mixtures.known_problems`)
     incomplete               cut off, a code fence or thoughts left open, nothing after the thoughts, or no \boxed{}
                              where the query wants one
     mixed_language           see `mixtures.one_language`

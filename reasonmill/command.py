@@ -72,6 +72,33 @@ def _with_running(function: Any) -> Any:
     return function
 
 
+_student = [
+    click.option(
+        "--kind",
+        type=click.Choice(["ngrams", "fasttext", "lm"]),
+        default="ngrams",
+        show_default=True,
+        help="Of student.",
+    ),
+    click.option("--model", metavar="FOLDER", help="For lm: the language model or encoder to fine-tune."),
+    click.option(
+        "--share",
+        type=click.FloatRange(0, 0.9, min_open=True),
+        default=0.2,
+        show_default=True,
+        help="Of rows, held out.",
+    ),
+    click.option("--seed", type=int, default=0, show_default=True),
+    click.option("--set", "options", multiple=True, metavar="NAME=VALUE", help="An option of the student."),
+]
+
+
+def _with_student(function: Any) -> Any:
+    for option in reversed(_student):
+        function = option(function)
+    return function
+
+
 @cli.command()
 @click.argument("recipe")
 @click.option(
@@ -314,24 +341,9 @@ def check_export(model: str, prompts: tuple[str, ...], new_tokens: int, output: 
 @cli.command("train-tagger")
 @click.argument("run", required=False)
 @click.option("--output", required=True, metavar="FOLDER", help="The tagger's folder, with its card.md.")
-@click.option(
-    "--kind",
-    type=click.Choice(["ngrams", "fasttext", "lm"]),
-    default="ngrams",
-    show_default=True,
-    help="Of student.",
-)
-@click.option("--model", metavar="FOLDER", help="For lm: the language model or encoder to fine-tune.")
+@_with_student
 @click.option("--name", help="What the tagger is called. [the folder's name]")
-@click.option(
-    "--share",
-    type=click.FloatRange(0, 0.9, min_open=True),
-    default=0.2,
-    show_default=True,
-    help="Of rows, held out.",
-)
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--set", "options", multiple=True, metavar="NAME=VALUE", help="An option of the student.")
+@click.option("--sheet", metavar="FILE", help="Also write 200 held-out documents (CSV) for a person to rate.")
 def train_tagger(
     run: str | None,
     output: str,
@@ -341,11 +353,12 @@ def train_tagger(
     share: float,
     seed: int,
     options: tuple[str, ...],
+    sheet: str | None,
 ) -> None:
     """Train a tagger on the labels of RUN (stages `pool` and `label`), and say honestly how good it is.
 
     Without RUN it learns from documents whose kind is known by where they come from (this machine's packages and
-    manuals, and texts written for it): the demo's tagger, of worked reasoning and domain.
+    manuals, and texts written for it): the demo's tagger, of worked reasoning, content and domain.
 
     \b
     reasonmill train-tagger --output runs/tagger
@@ -356,9 +369,100 @@ def train_tagger(
     from reasonmill.train_tagger import train_tagger
 
     given = dict(_change(option) for option in options)
-    card = train_tagger(run, output, kind=kind, model=model, name=name, share=share, seed=seed, options=given)
+    card = train_tagger(
+        run, output, kind=kind, model=model, name=name, share=share, seed=seed, options=given, sheet=sheet
+    )
     click.echo(markdown(card))
     click.echo(f"The tagger, and this page as card.md: {output}")
+
+
+@cli.command()
+@click.argument("file", metavar="SHEET")
+@click.option("--tagger", metavar="FOLDER", help="Also write it onto this tagger's card.")
+def sheet(file: str, tagger: str | None) -> None:
+    """Say how far a person agrees with the labels and with the tagger: a sheet of `train-tagger --sheet`, filled in.
+
+    \b
+    reasonmill train-tagger runs/corpus --output runs/depth --sheet depth.csv
+    reasonmill sheet depth.csv --tagger runs/depth
+    """
+    from filters.taxonomy.sheet import add_to_card, read, section
+
+    found = read(file)
+    if tagger:
+        add_to_card(found, tagger)
+    click.echo(section(found), nl=False)
+
+
+@cli.command()
+@click.argument("run", metavar="RUN")
+@click.option(
+    "--good",
+    metavar="SQL",
+    help="When a document is good: a condition on scores. [score_reasoning_depth >= 2.5]",
+)
+@click.option(
+    "--rounds", type=click.IntRange(1), default=4, show_default=True, help="Taggers to train, at most."
+)
+@click.option(
+    "--documents", type=click.IntRange(1), default=1000, show_default=True, help="To label in each round."
+)
+@click.option(
+    "--min-new",
+    type=click.FloatRange(0, 1),
+    default=0.02,
+    show_default=True,
+    help="Stop when fewer of the good documents are new.",
+)
+@click.option(
+    "--host-share",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.1,
+    show_default=True,
+    help="Mine hosts of which more documents are good.",
+)
+@_with_student
+@click.option(
+    "--server",
+    "servers",
+    multiple=True,
+    metavar="URL",
+    help="A running server that has the labeller's model. May be repeated. [vLLM is started for each round]",
+)
+@click.option("--api-key-env", metavar="NAME", help="Environment variable that holds the server's API key.")
+@click.option(
+    "--concurrency", type=click.IntRange(1), default=128, show_default=True, help="Most requests in flight."
+)
+@_with_running
+def recall(
+    run: str, good: str | None, servers: tuple[str, ...], options: tuple[str, ...], **given: Any
+) -> None:
+    """Widen the labels of RUN where good documents are, and train its tagger again, until little new is found.
+
+    Hosts of which more than a tenth is good by the tagger are mined: more of their documents are labelled, as RUN's
+    pool and labels were made (stages `pool` and `label` come first), and the next tagger is taught with them.
+
+    \b
+    reasonmill recall runs/corpus --server http://localhost:8000/v1
+    reasonmill recall runs/corpus --good "score_reasoning_depth >= 3.5 AND score_domain = 'mathematics'"
+    reasonmill tag runs/corpus --taggers "[runs/corpus/recall/tagger]"
+
+    RUN/recall/rounds.md has the table of the rounds, RUN/recall/tagger the last tagger; RUN's scores are what it says.
+    """
+    from filters.taxonomy.recall import GOOD
+    from reasonmill.recall import recall
+    from reasonmill.recipe import Running
+
+    quiet, retry = given.pop("quiet"), given.pop("retry_failed")
+    running = _checked(Running, {k: v for k in Running.model_fields if (v := given.pop(k, None)) is not None})
+    recall(
+        run,
+        good=good or GOOD,
+        options=dict(_change(option) for option in options),
+        server=list(servers) or None,
+        running=running.options(retry_failed=retry, quiet=quiet),
+        **given,
+    )
 
 
 @cli.command("demo-corpus")

@@ -23,6 +23,7 @@ from rich.console import Console
 from mixtures.problems import Problems
 from mixtures.rollouts import Rollouts, RolloutVerdicts, RolloutVerdictsConfig
 from pipeline import dataset, storage
+from pipeline.asking import SAMPLING_AS_SAID
 from pipeline.dataset import Dataset
 from pipeline.errors import RequestError, RunError
 from pipeline.ledger import Book, request_id
@@ -32,7 +33,7 @@ from pipeline.server import context_of, start_servers
 from reasonmill.evaluation_results import collect, show
 from reasonmill.serving import speculation
 from synth import prompts
-from synth.asking import CHAT_TOKENS, SAMPLING_AS_SAID, drawn_number
+from synth.asking import CHAT_TOKENS, drawn_number
 from synth.windows import tokens
 
 NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")

@@ -22,8 +22,8 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline import storage, view
+from pipeline.asking import decisive
 from pipeline.dataset import Dataset
-from synth.asking import decisive
 from training.evaluation import paired_difference, pass_at_k, score
 
 if TYPE_CHECKING:

@@ -22,8 +22,11 @@ from pipeline import storage, view
 from reasonmill import report_documents as documents
 from reasonmill import report_model as model
 from reasonmill import report_plots as plots
+from reasonmill.report_decontamination import decontamination
 from reasonmill.report_evaluation import evaluations
+from reasonmill.report_policy import policy
 from reasonmill.report_run import Run, Section, stage_of
+from reasonmill.report_taggers import taggers
 from reasonmill.report_text import printable, rendered, shorten
 from reasonmill.report_training_rl import difficulty, reinforcement
 
@@ -42,6 +45,9 @@ def write_report(run: str) -> str:
         funnel(opened),
         reasons(opened),
         documents.scores(opened),
+        *taggers(opened),
+        policy(opened),
+        decontamination(opened),
         documents.samples(opened),
         documents.duplicates(opened),
         model.synthesis(opened),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from typing import Any
 
 from reasonmill import report_plots as plots
@@ -70,24 +71,48 @@ def scores(run: Run) -> Section:
 
 
 def histogram(run: Run, column: str, title: str, logarithmic: bool) -> plots.Histogram | None:
-    """Counted by DuckDB; None when no document has a finite value."""
-    value = f"log10(1 + {column})" if logarithmic else f"CAST({column} AS DOUBLE)"
-    values = f"(SELECT {value} AS x, coalesce(kept, true) AS kept FROM judged WHERE {column} IS NOT NULL)"
+    """Of a column of `judged`, kept documents beside dropped ones."""
+    values = f"SELECT {column} AS x, coalesce(kept, true) AS kept FROM judged"
     if column == "policy_weight":
-        values = f"(SELECT x, kept FROM {values} WHERE kept)"
-    ends = run.row(f"SELECT min(x) AS low, max(x) AS high FROM {values} WHERE isfinite(x)")
+        values = f"SELECT x, kept FROM ({values}) WHERE kept"
+    return counted(run, values, title, logarithmic)
+
+
+def counted(
+    run: Run,
+    values: str,
+    title: str,
+    logarithmic: bool | None = None,
+    thresholds: tuple[float, ...] = (),
+    note: str = "",
+) -> plots.Histogram | None:
+    """Counted by DuckDB; None when no value is finite.
+
+    values: SQL for numbers `x` and booleans `kept`. thresholds: the axis reaches as far as they do. logarithmic: bins
+    of log10(1 + x); None: where nothing is below 0 and something above 100.
+    """
+    values = f"(SELECT * FROM (SELECT CAST(x AS DOUBLE) AS x, kept FROM ({values})) WHERE isfinite(x))"
+    ends = run.row(f"SELECT min(x) AS low, max(x) AS high FROM {values}")
     if ends["low"] is None:
         return None
-    low, high = ends["low"], ends["high"] if ends["high"] > ends["low"] else ends["low"] + 1
+    low, high = min((ends["low"], *thresholds)), max((ends["high"], *thresholds))
+    if logarithmic is None:
+        logarithmic = low >= 0 and high > 100
+    scaled = "x"
+    if logarithmic:
+        scaled = "log10(1 + x)"
+        low, high = math.log10(1 + low), math.log10(1 + high)
+        thresholds = tuple(math.log10(1 + x) for x in thresholds)
+    high = high if high > low else low + 1
     width = (high - low) / BINS
     counts = {True: [0] * BINS, False: [0] * BINS}
     for row in run.rows(
-        f"SELECT CAST(least(floor((x - ?) / ?), ?) AS INTEGER) AS bin, kept, count(*) AS n FROM {values} WHERE isfinite(x) GROUP BY ALL",
+        f"SELECT CAST(greatest(0, least(floor(({scaled} - ?) / ?), ?)) AS INTEGER) AS bin, kept, count(*) AS n FROM {values} GROUP BY ALL",
         [low, width, BINS - 1],
     ):
         counts[row["kept"]][row["bin"]] = row["n"]
     edges = [low + width * index for index in range(BINS + 1)]
-    return plots.Histogram(title, edges, counts[True], counts[False], logarithmic)
+    return plots.Histogram(title, edges, counts[True], counts[False], logarithmic, thresholds, note)
 
 
 def samples(run: Run) -> Section:

@@ -61,13 +61,18 @@ _STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Histogram:
-    """Counts per bin of one column, of kept and of dropped documents. `edges` has one value more than the counts."""
+    """Counts per bin of one column, of kept and of dropped documents. `edges` has one value more than the counts.
+
+    `thresholds` are drawn as lines across, on the scale of the edges; `note` stands below the axis.
+    """
 
     title: str
     edges: list[float]
     kept: list[int]
     dropped: list[int]
     logarithmic: bool = False
+    thresholds: tuple[float, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -167,13 +172,17 @@ def histograms(
     """Small multiples: kept documents filled, dropped ones as a line over them. Counts on a logarithmic axis."""
     across = min(3, len(columns))
     down = math.ceil(len(columns) / across)
-    with _figure(WIDTH, 0.3 + 1.45 * down) as (figure, done):
+    noted = any(column.note for column in columns)
+    with _figure(WIDTH, 0.3 + (1.7 if noted else 1.45) * down) as (figure, done):
         grid = figure.subplots(down, across, squeeze=False)
         for axes, column in zip(grid.flat, columns, strict=False):
             axes.stairs(column.kept, column.edges, fill=True, color=KEPT, alpha=0.75, label=series[0])
             if any(column.dropped):
                 axes.stairs(column.dropped, column.edges, color="#b86e00", linewidth=1.4, label=series[1])
+            for threshold in column.thresholds:
+                axes.axvline(threshold, color=FAILED, linewidth=1.1, linestyle=(0, (3, 2)), label="threshold")
             axes.set_title(printable(column.title))
+            axes.set_xlabel(printable(column.note), fontsize=7, labelpad=2)
             axes.set_yscale("log")
             axes.set_ylim(0.7, max([2, *column.kept, *column.dropped]) * 2)
             axes.yaxis.set_major_formatter(_SHORT)
@@ -185,9 +194,9 @@ def histograms(
         figure.subplots_adjust(
             left=0.055,
             right=0.985,
-            bottom=0.22 / figure.get_figheight(),
+            bottom=(0.4 if noted else 0.22) / figure.get_figheight(),
             top=1 - 0.5 / figure.get_figheight(),
-            hspace=0.5,
+            hspace=0.75 if noted else 0.5,
             wspace=0.2,
         )
         _legend(figure, *grid.flat)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.dataset import Dataset
 from pipeline.errors import RequestError
+
+if TYPE_CHECKING:
+    from filters.taxonomy.train import Student
 
 
 def train_tagger(
@@ -21,21 +24,25 @@ def train_tagger(
     share: float = 0.2,
     seed: int = 0,
     options: Mapping[str, Any] | None = None,
+    sheet: str | None = None,
 ) -> dict[str, Any]:
     """Train on the labels of a run folder, or, without one, on documents of known kinds; returns the card.
 
     kind, options: which student, and its options. model: for "lm", the folder that is fine-tuned. share: of the rows, held
-    out. Raises `RequestError` for what does not fit.
+    out. sheet: where to write some of these for a person to rate. Raises `RequestError` for what does not fit.
     """
     from filters.taxonomy import known_kinds
     from filters.taxonomy.label import labelled
     from filters.taxonomy.rubric import Dimension, load_rubric
+    from filters.taxonomy.train import student_of, train
 
-    given = dict(options or {})
     if (kind == "lm") != bool(model):
         raise RequestError("--model, a folder that transformers reads, is for --kind lm, and needed there")
     dimensions: tuple[Dimension, ...]
-    about: dict[str, Any] = {"name": name or Path(folder).name, "share": share}
+    usual = known_kinds.OPTIONS if run is None and kind == "ngrams" else {}
+    given: dict[str, Any] = {"seed": seed, **usual, **(options or {})}
+    taught = _lm(model, given) if model else student_of(kind, **given)
+    about: dict[str, Any] = {"name": name or Path(folder).name, "share": share, "sheet": sheet}
     if run is None:
         table, dimensions = known_kinds.build(seed), known_kinds.DIMENSIONS
         about |= {"target": known_kinds.TARGET, "source": "documents of known kinds"}
@@ -50,18 +57,14 @@ def train_tagger(
         dimensions = rubric.dimensions
         about |= {"target": f"What a labeller says by the rubric {rubric.name} {rubric.version}."}
         about |= {"rubric": rubric.identity, "source": f"the labels of {run}"}
-    if kind == "lm":
-        from training.tagger_lm import LMOptions, train_lm
+        about |= {"shown_bytes": labels.manifest["config"]["window_bytes"]}
+    return train(table, dimensions, folder, taught, **about)
 
-        assert model is not None
-        known = [field.name for field in fields(LMOptions)]
-        if unknown := given.keys() - set(known):
-            raise RequestError(
-                f"no option {sorted(unknown)[0]!r} of lm taggers; there are {', '.join(known)}"
-            )
-        return train_lm(
-            table, dimensions, model, folder, options=LMOptions(**{"seed": seed} | given), **about
-        )
-    from filters.taxonomy.train import train
 
-    return train(table, dimensions, folder, kind, options=given, seed=seed, **about)
+def _lm(model: str, given: Mapping[str, Any]) -> Student:
+    from training.tagger_lm import LMOptions, lm_student
+
+    known = [field.name for field in fields(LMOptions)]
+    if unknown := given.keys() - set(known):
+        raise RequestError(f"no option {sorted(unknown)[0]!r} of lm taggers; there are {', '.join(known)}")
+    return lm_student(model, LMOptions(**given))

@@ -10,7 +10,6 @@ machine and the server do not matter. `verify` later says which answers are wort
 
 from __future__ import annotations
 
-import asyncio
 import heapq
 import itertools
 import json
@@ -25,19 +24,19 @@ import pyarrow as pa
 import yaml
 from pydantic import Field
 
-from pipeline import storage
+from pipeline.asking import AskingConfig, AskingStage
 from pipeline.errors import RequestError
 from pipeline.models import sha256_of
-from pipeline.stage import LedgerStage, StageConfig
+from pipeline.stage import StageConfig
 from synth import problems, prompts
-from synth.asking import CHAT_TOKENS, AskedModel, VLLMOptions, drawn_number, text_of
+from synth.asking import CHAT_TOKENS, drawn_number, text_of, tight
 from synth.windows import tokens, window
 
 log = logging.getLogger("synth")
 QUERIES = Path(__file__).with_name("queries.yaml")
 
 
-class Synth(LedgerStage):
+class Synth(AskingStage):
     """Let a model analyse documents, solve problems and write; every answer is kept with what was asked."""
 
     name = "synth"
@@ -66,29 +65,13 @@ class Synth(LedgerStage):
         ]
     )
 
-    class Config(StageConfig):
+    class Config(AskingConfig):
         """Which model, what it is asked, and how much. The defaults fit a laptop: some 40,000 generated tokens."""
 
         model: str = Field(
             "smollm2-135m-instruct",
             description="The model that answers: a known name (fetched and converted once), a folder as transformers "
             "saves it, or with `server` the name that the server gives it",
-        )
-        server: str | list[str] | None = Field(
-            None,
-            exclude=True,
-            description="Address of a running OpenAI-compatible server, or a list of several that serve the model; "
-            "without one, vLLM is started here on every device and stopped afterwards",
-        )
-        api_key_env: str | None = Field(
-            None, exclude=True, description="Environment variable that holds the server's API key"
-        )
-        vllm_options: VLLMOptions = Field(
-            {},
-            description="Options of the vLLM that is started here, e.g. {tensor_parallel_size: 2}",
-        )
-        concurrency: int = Field(
-            128, gt=0, exclude=True, description="Most requests in flight; vLLM works on them as one batch"
         )
         context: int = Field(
             2048,
@@ -174,22 +157,15 @@ class Synth(LedgerStage):
 
     def __init__(self, config: StageConfig | None = None) -> None:
         super().__init__(config)
-        self.concurrency = self.config.concurrency
         self._best: list[tuple[float, str, str]] = []  # score, id, text of the documents to analyse, a heap
-        self._asked = AskedModel(
-            self,
-            self.config.model,
-            server=self.config.server,
-            api_key_env=self.config.api_key_env,
-            vllm_options=self.config.vllm_options,
-            context=self.config.context,
-            concurrency=self.concurrency,
-        )
+
+    @property
+    def context(self) -> int:
+        return self.config.context
 
     # ---- before anything runs ----
 
     def check(self, schema: pa.Schema | None) -> None:
-        self.files()
         self._queries()
         config = self.config
         asked = {
@@ -208,18 +184,11 @@ class Synth(LedgerStage):
             )
         if schema is not None and self.config.analyse_documents:
             self._candidates(schema.empty_table())
-        if not self._has_book():
-            self._asked.check()
-
-    def _has_book(self) -> bool:
-        """Whether there are answers already. Then all may be there, and none be asked for: `prepare` will see."""
-        return bool(self.folder) and storage.exists(storage.join(self.folder, self.output, "_book"))
+        super().check(schema)
 
     def files(self) -> dict[str, str]:
-        name, sha256 = self._asked.identity
-        model = {f"model {name}": sha256} if sha256 else {}
         queries = {"queries": sha256_of(self.config.queries or str(QUERIES))}
-        return model | queries | {file: sha256_of(file) for file in self.config.problems}
+        return super().files() | queries | {file: sha256_of(file) for file in self.config.problems}
 
     # ---- what is asked ----
 
@@ -232,7 +201,7 @@ class Synth(LedgerStage):
         return ()
 
     def own_requests(self) -> Iterable[dict[str, Any]]:
-        self._identity = self._asked.identity
+        self._identity = self.model.identity
         kinds = [list(self._analyses()), *map(list, self._solutions()), list(self._compositions())]
         self._best = []
         # The n-th of N requests stands at n/N, so that any beginning of the list has every kind in proportion.
@@ -331,8 +300,8 @@ class Synth(LedgerStage):
         cut: bool = False,
     ) -> dict[str, Any]:
         name, sha256 = self._identity
-        return self._asked.tight(messages, max_tokens) | {
-            **self._asked.options(),
+        return tight(messages, max_tokens, self.context) | {
+            **self.model.options(),
             "strategy": strategy,
             "source_id": source_id,
             "model": name,
@@ -361,18 +330,13 @@ class Synth(LedgerStage):
 
     # ---- asking ----
 
-    def prepare(self) -> None:
-        """Connects to the server, or starts one on every device, and has it answer with one token."""
-        self._asked.start()
-        asyncio.run(self._asked.greet(temperature=self.config.temperature, top_p=self.config.top_p, seed=0))
-
-    def release(self) -> None:
-        self._asked.stop()
+    def greeting(self) -> dict[str, Any]:
+        return {"temperature": self.config.temperature, "top_p": self.config.top_p, "seed": 0}
 
     async def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Raises `Drop` "prompt_too_long" or "refused" where the server rejects this one request."""
         sampling = request["sampling"]
-        answer = await self._asked.ask(request["messages"], **sampling)
+        answer = await self.model.ask(request["messages"], **sampling)
         return {
             "strategy": request["strategy"],
             "source_id": request["source_id"],

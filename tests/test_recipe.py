@@ -3,9 +3,20 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
+from filters.decontaminate import Decontaminate
+from filters.language import Language
+from filters.policy import Policy
+from filters.rights import Rights
+from filters.sensitive import Sensitive
+from filters.signals import Signals
 from filters.taxonomy import known_kinds
+from filters.taxonomy.rubric import load_rubric
+from filters.taxonomy.tag import Tag
+from pipeline.dedup.near import Dedup
+from pipeline.documents import DOCUMENT_SCHEMA
 from pipeline.errors import RequestError
 from reasonmill import run
 from reasonmill.command import cli
@@ -273,6 +284,60 @@ def test_a_machine_without_vllm_is_told_before_anything_is_trained(tmp_path, lea
         run._check_servers(load_recipe(write(tmp_path, learning), served), None)
 
 
+def describe_tagger(folder: Path, dimensions) -> None:
+    """As much of a tagger as says which columns it writes."""
+    folder.mkdir()
+    said = {"kind": "ngrams", "files": {}, "dimensions": [one.to_dict() for one in dimensions]}
+    (folder / "tagger.json").write_text(json.dumps(said))
+
+
+@pytest.mark.parametrize(
+    ("file", "dimensions"),
+    [
+        ("demo-policy.yaml", known_kinds.DIMENSIONS),
+        ("mimo-7b-policy.yaml", load_rubric(None).dimensions),
+    ],
+)
+def test_a_recipe_s_policy_fits_the_columns_and_its_rules_decide(tmp_path, file, dimensions):
+    describe_tagger(tmp_path / "tagger", dimensions)
+    tag = Tag(Tag.Config(taggers=[str(tmp_path / "tagger")]))
+    stages = (Language, Signals, Rights, Sensitive, Dedup, Decontaminate)
+    fields = [*DOCUMENT_SCHEMA, *(f for s in stages for f in s.schema), *tag.schema]
+    schema = pa.schema({field.name: field for field in fields}.values())
+    policy = Policy(Policy.Config(file=str(Path(__file__).parents[1] / "recipes" / file)))
+    policy.check(schema)  # binds every rule, the groups and the weight
+    good = {"id": "good", "signal_words": 400, "media_type": "text/html", "signal_formula_count": 5}
+    good |= {f"signal_{name}": 0 for name in ("link_density", "duplicate_line_share", "characters")}
+    good |= {"signal_formula_share": 0.01, "signal_code_share": 0.0, "signal_reasoning": 0.2}
+    good |= {"score_domain": "mathematics", "score_domain_share": 0.9, "rights_opt_out": False}
+    good |= {f"sensitive_{what}": 0 for what in ("keys", "cards", "ibans")}
+    good |= {
+        field.name: 3.0 for field in tag.schema if field.name.startswith("score_") and field.type == "float"
+    }
+    good |= dict.fromkeys(("score_extraction_artefacts", "score_missing_content"), 0.0)
+    bad = {
+        "near_duplicate": {"dedup_of": "good"},
+        "contaminated": {"contam_benchmark": "math500"},
+        "opted_out": {"rights_opt_out": True},
+        "too_short": {"signal_words": 10},
+        "no_content": {"score_content": 0.1, "score_domain": "no_subject"},
+        "repeated_lines": {"signal_duplicate_line_share": 0.9},
+    }
+    rows = [good, *(good | change | {"id": name} for name, change in bad.items())]
+    table = pa.Table.from_pylist(
+        [{name: row.get(name) for name in schema.names} for row in rows], schema=nullable(schema)
+    )
+    outcome = policy.process(table)
+    assert outcome.kept["id"].to_pylist() == ["good"]
+    assert outcome.kept["policy_group"].to_pylist() == ["maths"]
+    assert outcome.kept["policy_weight"][0].as_py() > 1
+    assert {reason.id: reason.reason for reason in outcome.dropped} == {name: name for name in bad}
+
+
+def nullable(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([field.with_nullable(True) for field in schema])
+
+
 def test_the_real_recipe_is_right_once_its_files_are_there(tmp_path, monkeypatch):
     recipes = Path(__file__).parents[1] / "recipes"
     (tmp_path / "recipes").symlink_to(recipes)
@@ -285,11 +350,7 @@ def test_the_real_recipe_is_right_once_its_files_are_there(tmp_path, monkeypatch
         path.write_text(json.dumps(row | {"id": name}) + "\n")
     (tmp_path / "data" / "queries.yaml").write_text("one: Write a poem.\n")
     (tmp_path / "data" / "tokenizer.json").write_text("{}")
-    (tmp_path / "data" / "tagger").mkdir()
-    dimensions = [dimension.to_dict() for dimension in known_kinds.DIMENSIONS]
-    (tmp_path / "data" / "tagger" / "tagger.json").write_text(
-        json.dumps({"kind": "ngrams", "files": {}, "dimensions": dimensions})
-    )
+    describe_tagger(tmp_path / "data" / "tagger", load_rubric(None).dimensions)
     monkeypatch.chdir(tmp_path)
     recipe = load_recipe("recipes/mimo-7b.yaml")
     for stage in (*recipe.stages, *recipe.rl_data):

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +33,9 @@ from filters.taxonomy.heads import Calibration, Targets, calibrate, probabilitie
 from filters.taxonomy.held_out import split
 from filters.taxonomy.rubric import Dimension
 from pipeline.errors import RequestError
+
+if TYPE_CHECKING:
+    from filters.taxonomy.train import Student
 
 BODY, HEAD = "model", "head.safetensors"  # in a tagger's folder
 CHARACTERS_A_TOKEN = 12  # more than any usual text has: what is beyond need not be tokenised
@@ -150,59 +153,16 @@ class LMTagger:
         return cls(dimensions, body, tokenizer, head, calibration, options)
 
 
-def train_lm(
-    labelled: pa.Table,
-    dimensions: Sequence[Dimension],
-    model: str | Path,
-    folder: str | Path,
-    *,
-    name: str = "tagger",
-    target: str = "",
-    rubric: Mapping[str, str] | None = None,
-    options: LMOptions | None = None,
-    share: float = 0.2,
-    good: Mapping[str, int] | None = None,
-    recall: float = 0.9,
-    resamples: int = 1000,
-    source: str = "the labelled table",
-) -> dict[str, Any]:
-    """Fine-tune the transformers model in the folder `model` on a labelled table, write the tagger, return its card.
+def lm_student(model: str | Path, options: LMOptions | None = None) -> Student:
+    """What `filters.taxonomy.train.train` teaches to make the transformers model in the folder `model` a tagger."""
+    from filters.taxonomy.train import Student  # numba, pydantic: only where a tagger is trained
 
-    What `filters.taxonomy.train.train` does for the other students, with the same arguments. Raises `RequestError` for
-    labels that do not fit, too few sites, or a model that transformers cannot load.
-    """
-    from filters.taxonomy.card import card  # numba: only where it is needed
-    from filters.taxonomy.train import write_folder
+    chosen = options or LMOptions()
 
-    options = options or LMOptions()
-    train_rows, test_rows = split(labelled, share, options.seed)
-    rows, held_out = labelled.take(pa.array(train_rows)), labelled.take(pa.array(test_rows))
-    tagger = fine_tune(rows, dimensions, Path(model), options, source)
-    found = card(
-        *(held_out, tagger.predict(held_out["text"]), dimensions),
-        train=rows,
-        name=name,
-        target=target,
-        good=good,
-        recall=recall,
-        resamples=resamples,
-        seed=options.seed,
-    )
-    about = {
-        "kind": LMTagger.kind,
-        "name": name,
-        "target": target,
-        "dimensions": [dimension.to_dict() for dimension in dimensions],
-        "rubric": dict(rubric) if rubric else None,
-        "trained_on": {
-            "rows": len(rows),
-            "hosts": len(rows["host"].unique()),
-            "clusters": len(rows["cluster"].unique()),
-        },
-        "options": asdict(options) | {"share": share, "model": Path(model).name},
-    }
-    write_folder(Path(folder).expanduser(), tagger, about, found)  # type: ignore[arg-type]
-    return found
+    def learn(rows: pa.Table, dimensions: Sequence[Dimension], source: str) -> LMTagger:
+        return fine_tune(rows, dimensions, Path(model), chosen, source)
+
+    return Student(LMTagger.kind, asdict(chosen) | {"model": Path(model).name}, learn)
 
 
 def fine_tune(

@@ -13,6 +13,8 @@ which are other problems of the same hands (of MATH some are the test's with oth
 Measured: of 2,525 problems all verbatim copies, ≥ 99.5 % in each other form; none of 2,000 textbook pages and none of 50,600
 documents; 8,000 documents a CPU second; 20 and 25 bytes an n-gram. datatrove as shipped: 126 documents a CPU second, 97 %
 of verbatim copies (shorter problems have no 12-gram), 82 % with other LaTeX, 74 % in Unicode, and 11 of 100 textbook pages.
+In queries and problems (`mixtures.known_problems`) ≥ 99.4 % in each other form, by words alone 72 to 97 %; of 14,947
+training problems words find 70 and 83 (of 20 looked at none a copy), the other ways 5 and 4 more; 50,000 a CPU second.
 """
 
 from __future__ import annotations
@@ -41,6 +43,9 @@ from benchmarks.filters_parts.textbook import pages
 from filters.decontaminate import Decontaminate, DecontaminateConfig, Problem, read_problems
 from filters.decontamination.ngrams import build_index
 from filters.decontamination.rearranged import build_rearranged
+from mixtures.known_problems import Held, Matcher
+from mixtures.problem_rules import COMMON
+from synth import prompts
 
 ROOT = Path(__file__).parents[2]
 PROBLEMS = ROOT / "../shared/data/problems"
@@ -203,6 +208,15 @@ def renumbered(text: str, rng: random.Random) -> str:
     return re.sub(r"\d+", lambda m: str(int(m[0][:15]) + rng.randint(1, 50)), text)
 
 
+def one_renumbered(text: str, rng: random.Random) -> str:
+    """Another problem: one of its numbers is another one."""
+    found = list(re.finditer(r"\d+", text))
+    if not found:
+        return text
+    number = rng.choice(found)
+    return text[: number.start()] + str(int(number[0][:15]) + rng.randint(1, 50)) + text[number.end() :]
+
+
 FORMS: dict[str, tuple[Form, float | None]] = {  # name: (form, share that must be found)
     "verbatim": (as_it_is, 1.0),
     "whitespace": (spaced, 0.95),
@@ -213,6 +227,7 @@ FORMS: dict[str, tuple[Form, float | None]] = {  # name: (form, share that must 
     "all of these but Unicode": (all_at_once, 0.95),
     "1 word in 20 changed": (reworded(0.05), None),
     "1 word in 10 changed": (reworded(0.1), None),
+    "one number changed": (one_renumbered, None),
     "every number changed": (renumbered, None),
 }
 
@@ -301,7 +316,7 @@ def recall(report: Report, stage: Decontaminate, planted: Planted) -> None:
         ["form", "planted", "found", "by words", "by formulas", "rearranged"],
         rows,
         f"{len(problems):,} problems; {short} of them are too short to be looked for (and count as not found). A problem "
-        "with other numbers is another problem: the last line should be low.",
+        "with other numbers is another problem: the last lines should be low.",
     )
 
 
@@ -333,6 +348,56 @@ def false_alarms(report: Report, stage: Decontaminate, base: list[str], examples
     report.show(
         "False alarms", ["texts", "number", "found", "words", "formulas", "rearranged", "share"], rows
     )
+
+
+def in_problems(report: Report, problems: list[Problem], examples: int) -> None:
+    """The same forms as queries of SFT and as problems of RL (mixtures/known_problems.py), and other problems."""
+    texts = [problem.text for problem in problems]
+    matchers = {
+        "queries (a run of 16 words)": Matcher(texts, 16),
+        "problems (a quarter of the runs of 10)": Matcher(texts, 10, 0.25, COMMON),
+    }
+    rows: list[list[object]] = []
+    for kind, matcher in matchers.items():
+        matcher.find(texts[:10])  # compiles
+        for name, (form, wanted) in FORMS.items():
+            rng = random.Random(name)
+            forms = [form(text, rng) for text in texts]
+            changed = [i for i, text in enumerate(texts) if forms[i] != text or form is as_it_is]
+            asked = [prompts.SOLVE["maths"].format(problem=forms[i]) for i in changed]
+            found = [
+                held
+                for i, held in zip(changed, matcher.find(asked), strict=True)
+                if held is not None and texts[held.problem].split() == texts[i].split()
+            ]
+            share = len(found) / len(changed)
+            rows.append([kind, name, len(changed), share, *_ways(found, len(changed)), ""])
+            if wanted is not None:
+                report.mark(f"found in {kind}, {name}", share, f"≥ {wanted}", share >= wanted)
+        for name, training in train_problems().items():
+            begin = time.process_time()
+            hits = [(text, held) for text, held in zip(training, matcher.find(training), strict=True) if held]
+            speed = len(training) / (time.process_time() - begin)
+            ways = _ways([held for _, held in hits], len(training))
+            rows.append(
+                [kind, f"training {name}", len(training), len(hits) / len(training), *ways, f"{speed:,.0f}"]
+            )
+            new = [(text, held) for text, held in hits if held.way != "words"]
+            alarms = len(new) / len(training)
+            report.mark(f"false alarms in {kind}, {name}, but words", alarms, "≤ 0.001", alarms <= 0.001)
+            for text, held in new[:examples]:
+                print(kind, held, repr(text), repr(texts[held.problem]))
+    report.show(
+        "In problems",
+        ["texts", "form", "number", "found", "by words", "by formulas", "rearranged", "problems/CPU s"],
+        rows,
+        "By words is what was found before the other two ways were looked for. Those with other numbers are other problems; "
+        "where words find them, it is by the long sentences that they have in common.",
+    )
+
+
+def _ways(found: list[Held], number: int) -> list[float]:
+    return [sum(held.way == way for held in found) / number for way in ("words", "formulas", "rearranged")]
 
 
 def speed(report: Report, stage: Decontaminate, base: list[str]) -> None:
@@ -452,6 +517,7 @@ def measure(report: Report, folder: Path, quick: bool = False, examples: int = 0
         planted = plant(stage.problems, base[:2000])
         recall(report, stage, planted)
         false_alarms(report, stage, base, examples)
+        in_problems(report, stage.problems, examples)
         speed(report, stage, base[:10_000])
         peer(report, stage, planted, base)
         memory(report, base, Path(temporary))

@@ -23,11 +23,10 @@ from filters.signals import Signals
 from filters.taxonomy import known_kinds
 from filters.taxonomy.card import split
 from filters.taxonomy.tag import Tag
-from filters.taxonomy.train import train
+from filters.taxonomy.train import student_of, train
 
 ROOT = Path(__file__).parents[2]
 POLICY = ROOT / "recipes" / "demo-policy.yaml"
-WITHOUT_CONTENT = ("advert", "job posting", "boilerplate", "link list", "file list")
 OF_OTHER_STAGES = {
     "dedup_of": pa.string(),
     "contam_benchmark": pa.string(),
@@ -44,12 +43,13 @@ def measure(report: Report, folder: Path, work: Path, documents: int = 4000) -> 
         table.take(pa.array(taught)),
         known_kinds.DIMENSIONS,
         work / "tagger",
+        student_of(**known_kinds.OPTIONS),
         target=known_kinds.TARGET,
         share=0.1,
     )
     kinds = np.array(table["kind"].to_pylist())[held_out]
-    empty = table.select(["id", "text"]).take(pa.array(held_out[np.isin(kinds, WITHOUT_CONTENT)]))
-    kinds = kinds[np.isin(kinds, WITHOUT_CONTENT)]
+    empty = table.select(["id", "text"]).take(pa.array(held_out[np.isin(kinds, known_kinds.NO_CONTENT)]))
+    kinds = kinds[np.isin(kinds, known_kinds.NO_CONTENT)]
     good = first_texts(folder, documents)
     columns, reasons = decided(good, work / "tagger")
     _, stopped = decided(empty, work / "tagger")
@@ -95,7 +95,7 @@ def decided(texts: pa.Table, tagger: Path) -> tuple[pa.Table, list[list[str]]]:
     """The columns that the policy sees, and of each document the rules that drop it."""
     count = len(texts)
     table = texts.append_column("media_type", pa.array(["text/html"] * count))
-    for name in ("licence", "reservations"):
+    for name in ("url", "licence", "reservations"):
         table = table.append_column(name, pa.nulls(count, pa.string()))
     stages = (
         Signals(),

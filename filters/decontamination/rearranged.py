@@ -8,6 +8,9 @@ problem if within that stretch it has
 * half of its 4-grams and two more: all of a problem of 7 tokens, 24 of 44;
 * four of five of its words, and four of five of its numbers: a problem with other numbers is another problem, and a
   formula in common without the words around it is none.
+
+Where problems are compared with problems, of which many have one template, that is not enough: `strict` asks for all
+numbers and no others, and for all words of a problem without numbers, unless everything is there in its order.
 """
 
 from __future__ import annotations
@@ -98,15 +101,19 @@ def _offsets(counts: np.ndarray) -> np.ndarray:
     return np.append(0, np.cumsum(counts)).astype(np.uint32)
 
 
-def look_up_rearranged(tokens: Tokens, known: Rearranged) -> list[Found | None]:
-    """For each text the problem of which it has the largest share, or None."""
+def look_up_rearranged(tokens: Tokens, known: Rearranged, strict: bool = False) -> list[Found | None]:
+    """For each text the problem of which it has the largest share, or None.
+
+    strict: for texts that are problems themselves, where another number makes another problem (see above).
+    """
     out = np.full((len(tokens.offsets) - 1, 5), -1, np.int64)
     if len(known.seeds.hashes):
         grams = grams_of(tokens.hashes, GRAM)
         places = places_of(grams, known.seeds)
         low = _low(grams)
         del grams
-        _look_up(tokens.offsets, tokens.hashes, low, places, *known.seeds[2:5], *known[1:], out)
+        of_tokens = tokens.offsets, tokens.hashes, tokens.numbers
+        _look_up(*of_tokens, low, places, *known.seeds[2:5], *known[1:], strict, out)
     return [
         None if row[0] < 0 else Found(int(row[0]), int(row[1]), int(row[2]), int(row[3]), bool(row[4]))
         for row in out
@@ -188,8 +195,8 @@ def _sequence(hashes):
 
 @numba.njit(cache=True)
 def _look_up(
-    offsets, hashes, low_grams, places, index_offsets, owners, rare, ngrams, tokens, sequences,
-    grams, gram_offsets, words, word_offsets, numbers, number_offsets, out,
+    offsets, hashes, is_number, low_grams, places, index_offsets, owners, rare, ngrams, tokens, sequences,
+    grams, gram_offsets, words, word_offsets, numbers, number_offsets, strict, out,
 ):  # fmt: skip
     counts = np.zeros(len(ngrams), np.int32)
     in_window = np.zeros(len(index_offsets), np.int32)
@@ -237,17 +244,24 @@ def _look_up(
             if found < min(SHARE * ngrams[p] + BEYOND, ngrams[p]) or share <= best_share:
                 continue
             stretch = np.unique(_low(hashes[begin + left : begin + right]))
-            if _covered(
-                stretch, words[np.int64(word_offsets[p]) : np.int64(word_offsets[p + 1])]
-            ) and _covered(stretch, numbers[np.int64(number_offsets[p]) : np.int64(number_offsets[p + 1])]):
-                best_share = share
-                out[d, 0], out[d, 1] = p, found
-                out[d, 2], out[d, 3] = begin + left + first, begin + left + last + GRAM - 1
-                length, out[d, 4] = np.int64(tokens[p]), 0
-                for t in range(begin + left + first, begin + right - length + 1):
-                    if found == ngrams[p] and _sequence(hashes[t : t + length]) == sequences[p]:
-                        out[d, 2], out[d, 3], out[d, 4] = t, t + length - 1, 1
-                        break
+            own_words = words[np.int64(word_offsets[p]) : np.int64(word_offsets[p + 1])]
+            own_numbers = numbers[np.int64(number_offsets[p]) : np.int64(number_offsets[p + 1])]
+            if not (_covered(stretch, own_words, COVERED) and _covered(stretch, own_numbers, COVERED)):
+                continue
+            first, last = begin + left + first, begin + left + last + GRAM - 1
+            length, in_order = np.int64(tokens[p]), False
+            for t in range(first, begin + right - length + 1):
+                if found == ngrams[p] and _sequence(hashes[t : t + length]) == sequences[p]:
+                    first, last, in_order = t, t + length - 1, True
+                    break
+            if strict and not in_order:
+                stop = min(last + GRAM, end)  # one that stands for the problem's last may be 3 tokens further
+                amid = _low(hashes[first:stop])[is_number[first:stop]]
+                wanted = own_numbers if len(own_numbers) else own_words
+                if not (_covered(stretch, wanted, 1.0) and _covered(own_numbers, amid, 1.0)):
+                    continue
+            best_share = share
+            out[d, 0], out[d, 1], out[d, 2], out[d, 3], out[d, 4] = p, found, first, last, in_order
 
 
 @numba.njit(cache=True)
@@ -286,10 +300,10 @@ def _in_stretch(stretch, grams):
 
 
 @numba.njit(cache=True)
-def _covered(stretch, wanted):
-    """Whether a stretch has as many as it needs of the words or numbers of a problem."""
+def _covered(stretch, wanted, share):
+    """Whether a stretch (its hashes sorted) has that share of the words or numbers that are wanted."""
     found = 0
     for hash_ in wanted:
         place = np.searchsorted(stretch, hash_)
         found += place < len(stretch) and stretch[place] == hash_
-    return found >= COVERED * len(wanted)
+    return found >= share * len(wanted)

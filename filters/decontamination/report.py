@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pyarrow as pa
 
+from filters.decontaminate import Decontaminate, DecontaminateConfig
 from filters.decontamination.benchmarks import named_problems
 from pipeline import dataset, storage
 from pipeline.dataset import Dataset
@@ -58,6 +60,17 @@ def report(run_folder: str) -> pa.Table:
             ]
         ),
     )
+
+
+def too_short(config: dict[str, Any]) -> Counter[str]:
+    """By benchmark the problems too short to look for, of a `decontaminate` dataset's config.
+
+    The index is built anew, as the stage did (on one core 20,000 problems in 0.7 s): nobody else knows. Raises
+    `RequestError` where a benchmark's file is gone.
+    """
+    stage = Decontaminate(DecontaminateConfig(**config))
+    stage.prepare()
+    return stage.unindexed
 
 
 def markdown(table: pa.Table) -> str:

@@ -42,7 +42,7 @@ def _about_ordinal(name: str, part: Table) -> list[str]:
         for other in ("length", "domain"):
             gain = row.get(f"over_{other}")
             if gain and gain["low"] is not None and gain["low"] <= 0:
-                said.append(f"{what} does not beat {other} alone: the gain in AUC is {_with_interval(gain)}.")
+                said.append(f"{what} does not beat {other} alone: the gain in AUC is {with_interval(gain)}.")
         if (row["calibration_error"]["low"] or 0) > 0.1:
             error = row["calibration_error"]["value"]
             said.append(f"{what}: its probabilities are off by {error:.2f} on average; use their order only.")
@@ -75,7 +75,7 @@ def _about_nominal(name: str, part: Table) -> list[str]:
     said = []
     if (part["over_length"]["low"] or 0) <= 0:
         said.append(
-            f"`{name}` does not beat length alone: the gain in accuracy is {_with_interval(part['over_length'])}."
+            f"`{name}` does not beat length alone: the gain in accuracy is {with_interval(part['over_length'])}."
         )
     missing = [row["level"] for row in part["levels"] if row["positives"] == 0]
     few = [row["level"] for row in part["levels"] if 0 < row["positives"] < FEW]
@@ -124,17 +124,17 @@ def markdown(card: Table) -> str:
     ordinal = {name: part for name, part in card["dimensions"].items() if part["ordinal"] and part["rows"]}
     if ordinal:
         lines += ["", "## Levels", ""]
-        lines += _rows(
+        lines += table_rows(
             ["", "good rows", "AUC", "of length", "of domain", "over length", "AP", "calibration error"],
             [
                 [
                     f"{name} ≥ {row['at_least']}",
                     f"{row['positives']} of {part['rows']}",
-                    _with_interval(row["auc"]),
+                    with_interval(row["auc"]),
                     _plain(row["length"]["auc"]),
                     _plain(row["domain"]["auc"]) if "domain" in row else "",
-                    _with_interval(row["over_length"]),
-                    _with_interval(row["ap"]),
+                    with_interval(row["over_length"]),
+                    with_interval(row["ap"]),
                     _plain(row["calibration_error"]),
                 ]
                 for name, part in ordinal.items()
@@ -142,10 +142,10 @@ def markdown(card: Table) -> str:
             ],
         )
         lines += [""]
-        lines += _rows(
+        lines += table_rows(
             ["", "Spearman", "quadratic κ", "labeller with itself: Spearman", "κ", "asked twice"],
             [
-                [name, _with_interval(part["spearman"]), _with_interval(part["kappa"])]
+                [name, with_interval(part["spearman"]), with_interval(part["kappa"])]
                 + (
                     [_plain(twice["spearman"]), _plain(twice["kappa"]), str(twice["rows"])]
                     if (twice := part["labeller"])
@@ -162,16 +162,16 @@ def markdown(card: Table) -> str:
             "",
             f"## {name}",
             "",
-            f"Accuracy {_with_interval(part['accuracy'])}, macro-F1 {_with_interval(part['macro_f1'])}; of length alone "
+            f"Accuracy {with_interval(part['accuracy'])}, macro-F1 {with_interval(part['macro_f1'])}; of length alone "
             f"{_plain(part['length']['accuracy'])} and {_plain(part['length']['macro_f1'])}; calibration error "
             f"{_plain(part['calibration_error'])}."
             + (f" The labeller agrees with itself on {_plain(twice['accuracy'])}." if twice else ""),
             "",
-            *_rows(
+            *table_rows(
                 ["", "rows", "found", "right", "AUC", "of length", "AP"],
                 [
                     [row["level"], str(row["positives"])]
-                    + [_with_interval(row[what]) for what in ("recall", "precision", "auc")]
+                    + [with_interval(row[what]) for what in ("recall", "precision", "auc")]
                     + [_plain(row["length"]["auc"]), _plain(row["ap"])]
                     for row in part["levels"]
                     if row["positives"]
@@ -192,7 +192,7 @@ def markdown(card: Table) -> str:
             if cut[what]:
                 lines += [
                     "",
-                    *_rows(
+                    *table_rows(
                         [f"{what[:-1]}", "rows", "dropped", "good", "good but dropped"],
                         [
                             [
@@ -200,7 +200,7 @@ def markdown(card: Table) -> str:
                                 str(row["rows"]),
                                 _plain(row["dropped"], ".0%"),
                                 str(row["good"]),
-                                _with_interval(row["good_dropped"], ".0%") if row["good"] else "",
+                                with_interval(row["good_dropped"], ".0%") if row["good"] else "",
                             ]
                             for row in cut[what]
                         ],
@@ -208,7 +208,7 @@ def markdown(card: Table) -> str:
                 ]
         reliability = next(row for row in part["thresholds"] if row["at_least"] == cut["at_least"])["bins"]
         lines += ["", "Said and true, by probability:", ""]
-        lines += _rows(
+        lines += table_rows(
             ["said", *(f"{row['said']:.2f}" for row in reliability)],
             [
                 ["true", *(f"{row['true']:.2f}" for row in reliability)],
@@ -218,7 +218,8 @@ def markdown(card: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _rows(head: list[str], body: list[list[str]]) -> list[str]:
+def table_rows(head: list[str], body: list[list[str]]) -> list[str]:
+    """Lines of a Markdown table."""
     return ["| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *body]]
 
 
@@ -226,7 +227,8 @@ def _plain(measure: Table, how: str = ".3f") -> str:
     return "–" if measure["value"] is None else format(measure["value"], how)
 
 
-def _with_interval(measure: Table, how: str = ".3f") -> str:
+def with_interval(measure: Table, how: str = ".3f") -> str:
+    """`measures.estimate` as value [low, high], – where undefined."""
     if measure["value"] is None or measure["low"] is None:
         return _plain(measure, how)
     return f"{measure['value']:{how}} [{measure['low']:{how}}, {measure['high']:{how}}]"

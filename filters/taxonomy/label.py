@@ -9,13 +9,9 @@ the most that a tagger can be asked for). An answer that does not fit the rubric
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import re
-import sys
 from collections.abc import Iterable
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -23,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
+from filters.taxonomy.pool import HOST
 from filters.taxonomy.questions import (
     ORDERS,
     PROMPT_VERSION,
@@ -34,19 +31,15 @@ from filters.taxonomy.questions import (
 )
 from filters.taxonomy.rubric import Rubric, load_rubric
 from pipeline import dataset, view
-from pipeline.client import Answer, ModelClient, Refused, json_schema
+from pipeline.asking import AskingConfig, AskingStage, decisive
+from pipeline.client import json_schema
 from pipeline.dedup.minhash import string_hashes
-from pipeline.errors import Drop, RequestError
-from pipeline.models import FOLDERS, cache_folder, model_folder, sha256_of
-from pipeline.server import Server, start_servers
-from pipeline.stage import LedgerStage, StageConfig
+from pipeline.errors import RequestError
 
-PATIENCE = 3600.0  # seconds for one answer: a busy machine without a GPU is slow, not broken
-SAMPLING_AS_SAID = {"generation_config": "vllm"}  # and not as a file in the model's folder says
 HASHES_FOR_ORDER, HASHES_FOR_AGAIN = 101, 102  # seeds
 
 
-class Label(LedgerStage):
+class Label(AskingStage):
     """Have a model rate the documents of the pool by the rubric; answers are kept and never asked for twice."""
 
     name = "label"
@@ -56,26 +49,13 @@ class Label(LedgerStage):
     uses = ("pool",)
     libraries = ("numba",)
 
-    class Config(StageConfig):
+    class Config(AskingConfig):
         """Which model, which rubric, and how documents are shown."""
 
         model: str = Field(
             description="The model that rates: a known name (fetched and converted once), a folder as transformers "
             "saves it, or with `server` the name that the server gives it. A small one rates badly: the card says so",
         )
-        server: str | list[str] | None = Field(
-            None,
-            exclude=True,
-            description="Address of a running OpenAI-compatible server, or a list of several that serve the model; "
-            "without one, vLLM is started here on every device and stopped afterwards",
-        )
-        api_key_env: str | None = Field(
-            None, exclude=True, description="Environment variable that holds the server's API key"
-        )
-        vllm_options: dict[str, Any] = Field(
-            {}, description="Options of the vLLM that is started here, e.g. {tensor_parallel_size: 2}"
-        )
-        concurrency: int = Field(128, gt=0, exclude=True, description="Most requests in flight")
         rubric: str | None = Field(None, description="TOML file of dimensions and levels; default: our own")
         window_bytes: int = Field(
             9000,
@@ -97,12 +77,6 @@ class Label(LedgerStage):
         )
         tries: int = Field(3, gt=0, description="How often a question is put before its answer is given up")
         max_tokens: int = Field(400, gt=0, description="Longest answer, in tokens")
-
-    def __init__(self, config: StageConfig) -> None:
-        super().__init__(config)
-        self.concurrency = self.config.concurrency
-        self._servers: list[Server] = []
-        self._client: ModelClient | None = None
 
     @cached_property
     def rubric(self) -> Rubric:
@@ -131,25 +105,8 @@ class Label(LedgerStage):
             ]
         )
 
-    # ---- before anything runs ----
-
-    def check(self, schema: pa.Schema | None) -> None:
-        self.files()
-        if self.config.server is None and self.config.model not in FOLDERS:
-            model_folder(self.config.model)  # says whether it is there
-
     def files(self) -> dict[str, str]:
-        name, sha256 = self._model
-        rubric = {f"rubric {self.rubric.name} {self.rubric.version}": self.rubric.digest}
-        return rubric | ({f"model {name}": sha256} if sha256 else {})
-
-    @property
-    def _model(self) -> tuple[str, str | None]:
-        """Name that the model is served under, and its digest if it is known here."""
-        folder = Path(self.config.model).expanduser()
-        if self.config.server is None and self.config.model not in FOLDERS and folder.is_dir():
-            return folder.resolve().name, sha256_of(str(folder))
-        return self.config.model, sha256_of(self.config.model) if self.config.model in FOLDERS else None
+        return {f"rubric {self.rubric.name} {self.rubric.version}": self.rubric.digest} | super().files()
 
     # ---- what is asked ----
 
@@ -159,7 +116,7 @@ class Label(LedgerStage):
         Nothing in a request depends on the rest of the pool: a larger one asks only what is new.
         """
         drawn = table.filter(pc.is_valid(table["pool_probability"]))
-        name, sha256 = self._model
+        name, sha256 = self.model.identity
         of_order = string_hashes(drawn["id"], seed=HASHES_FOR_ORDER) % 2
         asked_again = string_hashes(drawn["id"], seed=HASHES_FOR_AGAIN) / 2**64 < self.config.again_share
         for row, order, twice in zip(
@@ -170,7 +127,7 @@ class Label(LedgerStage):
                     "source_id": row["id"],
                     "model": name,
                     "model_sha256": sha256,
-                    "vllm_options": self.config.vllm_options,
+                    "vllm_options": decisive(self.config.vllm_options),
                     "prompt_version": PROMPT_VERSION,
                     "rubric": self.rubric.identity,
                     "order": ORDERS[order ^ again],
@@ -182,51 +139,21 @@ class Label(LedgerStage):
 
     # ---- asking ----
 
-    def prepare(self) -> None:
-        """Connects to the server, or starts one on every device, and has it answer once: a wrong name, key or option
-        is an error here and not the refusal of every request."""
-        addresses, name = self.config.server, self._model[0]
-        if addresses is None:
-            folder, log = model_folder(self.config.model), cache_folder() / "logs" / "vllm-label.log"
-            print(f"label: starting vLLM for {name}; its log is {log}", file=sys.stderr, flush=True)
-            self._servers = start_servers(
-                str(folder), options=SAMPLING_AS_SAID | self.config.vllm_options, log=log
-            )
-            addresses, name = [server.base_url for server in self._servers], self._servers[0].model
-        self._client = ModelClient(
-            addresses, name, self.config.api_key_env, concurrency=self.concurrency, timeout=PATIENCE
-        )
-        asyncio.run(self._greet())
-
-    async def _greet(self) -> None:
-        assert self._client is not None
-        try:
-            await self._ask("Hello", "rising", self.config.top_logprobs, 1, 0)
-        finally:
-            await self._client.aclose()
-
-    def release(self) -> None:
-        for server in self._servers:
-            server.stop()
-        self._servers, self._client = [], None
+    def greeting(self) -> dict[str, Any]:
+        return self._question("Hello", "rising", self.config.top_logprobs)
 
     async def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Raises `ValueError`, which is recorded as a failure, when no try gave an answer that fits the rubric, and
         `Drop` "prompt_too_long" or "refused" when the server rejects this one request."""
+        question = self._question(request["shown"], request["order"], request["top_logprobs"])
         for attempt in range(self.config.tries):
-            try:
-                answer = await self._ask(
-                    request["shown"],
-                    request["order"],
-                    request["top_logprobs"],
-                    request["max_tokens"],
-                    attempt,
-                )
-            except Refused as refused:
-                if refused.status not in (400, 413, 422):
-                    raise  # key, address or model: the same for every request
-                too_long = refused.status == 413 or re.search("context length|too long", str(refused))
-                raise Drop("prompt_too_long" if too_long else "refused", str(refused)) from None
+            answer = await self.model.ask(
+                **question,
+                # The first try takes the likeliest answer; the same again would be the same nonsense.
+                temperature=0.7 if attempt else 0.0,
+                seed=attempt,
+                max_tokens=request["max_tokens"],
+            )
             try:
                 labels = read_labels(answer, self.rubric)
             except ValueError as error:
@@ -245,20 +172,16 @@ class Label(LedgerStage):
             f"no answer that fits the rubric in {self.config.tries} tries; the last one: {nonsense}"
         )
 
-    async def _ask(self, shown: str, order: str, top: int, max_tokens: int, attempt: int) -> Answer:
-        """The first try takes the likeliest answer; the same again would be the same nonsense."""
-        assert self._client is not None, "prepare() comes first"
-        return await self._client.chat(
-            [
+    def _question(self, shown: str, order: str, top: int) -> dict[str, Any]:
+        """Messages and options that are the same in every try."""
+        return {
+            "messages": [
                 {"role": "system", "content": instructions(self.rubric, order)},
                 {"role": "user", "content": document(shown)},
             ],
-            temperature=0.0 if attempt == 0 else 0.7,
-            seed=attempt,
-            max_tokens=max_tokens,
-            response_format=json_schema(answer_schema(self.rubric), "rating"),
+            "response_format": json_schema(answer_schema(self.rubric), "rating"),
             **({"logprobs": True, "top_logprobs": top} if top else {}),
-        )
+        }
 
 
 # ---- what came of it ----
@@ -288,21 +211,19 @@ def labelled(folder: str) -> pa.Table:
         seconds = ", ".join(f'"{name}" AS "again_{name.removeprefix("label_")}"' for name in columns)
         try:
             return connection.sql(
-                LABELLED.format(cluster=cluster, names=names, seconds=seconds)
+                LABELLED.format(host=HOST, cluster=cluster, names=names, seconds=seconds)
             ).to_arrow_table()
         except duckdb.Error as error:
             raise RequestError(f"{folder}: labels cannot be read: {str(error).splitlines()[0]}") from None
 
 
-LABELLED = r"""
+LABELLED = """
 WITH once AS (
     SELECT source_id AS id, {names} FROM labels WHERE NOT again
 ), twice AS (
     SELECT source_id AS id, {seconds} FROM labels WHERE again
 ), told AS (
-    SELECT id, text, coalesce(
-            nullif(regexp_extract(lower(url), '^[a-z]+://(?:[^/?#@]*@)?(?:www\.)?(\[[^\]/]*\]|[^/?#:]+)', 1), ''), id
-        ) AS host, {cluster} AS cluster, NULL::VARCHAR AS kind, 1 / pool_probability AS weight
+    SELECT id, text, coalesce({host}, id) AS host, {cluster} AS cluster, NULL::VARCHAR AS kind, 1 / pool_probability AS weight
     FROM docs
 )
 SELECT told.* REPLACE (told.weight / avg(told.weight) OVER () AS weight),

@@ -64,11 +64,15 @@ class Draws(NamedTuple):
         """Cohen's kappa of two ratings with quadratic weights (Cohen 1968): 1 − observed / expected disagreement.
 
         The expected one is that of independent ratings with the same margins, E(a − b)² = E a² + E b² − 2 E a · E b.
+        Ratings are numbers [N]; of names, one column each of zeros and ones [N, K], it is the plain kappa (Cohen 1960).
         """
         a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-        totals = self.totals(np.column_stack([np.ones(len(a)), a, b, a * a, b * b, (a - b) ** 2]))
-        weight, a_, b_, aa, bb, observed = totals.T
-        expected = _ratio(aa + bb, weight) - 2 * _ratio(a_, weight) * _ratio(b_, weight)
+        if a.ndim == 1:
+            a, b = a[:, None], b[:, None]
+        columns = [np.ones(len(a)), (a * a + b * b).sum(1), ((a - b) ** 2).sum(1), a, b]
+        weight, squares, observed, *means = self.totals(np.column_stack(columns)).T
+        a_, b_ = (_ratio(np.array(half), weight) for half in (means[: a.shape[1]], means[a.shape[1] :]))
+        expected = _ratio(squares, weight) - 2 * (a_ * b_).sum(0)
         return 1 - _ratio(_ratio(observed, weight), expected)
 
     def calibration_error(self, probability: np.ndarray, positive: np.ndarray) -> np.ndarray:

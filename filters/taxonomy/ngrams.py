@@ -2,13 +2,15 @@
 
 A text is first spelled in a normal form (`spelled`): lower case without accents, every digit 0, tokens between spaces.
 Tokens are words, commands of LaTeX (`\\frac`), single symbols (`=`, `{`, `⇒`), letters of scripts without spaces, and
-two marks for line breaks (↵) and blank lines (¶), because a list or a proof shows in how its lines begin. Only
-beginning, middle and end of a long text are read, so that a book costs no more than a few pages.
+two marks for line breaks (↵) and blank lines (¶), because a list or a proof shows in how its lines begin. After each
+line comes its shape: how many words it has, how it begins and ends, whether its words are capitalised. Menus, tables of
+contents and lists of links are known by their shapes, whatever they are about. Only beginning, middle and end of a long
+text are read, so that a book costs no more than a few pages.
 
-Features are the tokens and pairs of neighbours, hashed into 2^18 places (half of them for either), with the weight
-1 + log(count), scaled to length 1 (Weinberger et al. 2009; Wang & Manning 2012 for pairs). A linear head for each
-dimension reads them: an ordinal one has a single direction and thresholds along it, a nominal one a direction a name.
-filters.taxonomy.ngram_training learns them.
+Features are the tokens, pairs of neighbours, shapes and pairs of shapes of successive lines, hashed into 2^18 places (half
+of them for pairs), with the weight 1 + log(count), scaled to length 1 (Weinberger et al. 2009; Wang & Manning 2012 for
+pairs). A linear head for each dimension reads them: an ordinal one has a single direction and thresholds along it, a
+nominal one a direction a name. filters.taxonomy.ngram_training learns them.
 
 Legend: F places, C directions of all dimensions together, N rows, T thresholds or names of one dimension.
 """
@@ -32,10 +34,11 @@ from filters.taxonomy.rubric import Dimension
 from filters.words import DIGIT, MARK, SPACE, characters, texts_of
 from pipeline.errors import RequestError
 
-FEATURES = "1"  # raise it with anything that changes a feature: a model knows only its own
+FEATURES = "2"  # raise it with anything that changes a feature: a model knows only its own
 BUCKETS_BITS = 18  # of F
 # What a character does to the token being read.
 SEPARATOR, WORD, SINGLE, IGNORED, APOSTROPHE, BREAK, BACKSLASH = range(7)
+SHAPES = 0xE000  # of a line, as characters for private use: this one and the 125 after it
 TF = (1 + np.log(np.maximum(np.arange(256), 1))).astype(np.float32)  # of a count; larger ones are 255
 FILE = "heads.npz"
 
@@ -105,10 +108,10 @@ def ngram_features(texts: pa.Array | pa.ChunkedArray, window: int = 4096) -> Fea
 
 
 def spelled(texts: pa.Array | pa.ChunkedArray, window: int = 4096) -> list[str]:
-    """The tokens of each text's beginning, middle and end, between spaces.
+    """The tokens of each text's beginning, middle and end, between spaces; a line's shape is a private character.
 
-    >>> spelled(pa.array(["Thus $\\\\frac{12}{x^2}≥Ä$.", "1. Über\\n\\n2. don't 数学"]))
-    ['thus $ \\\\frac { 00 } { x ^ 0 } ≥ a $ .', '0 . uber ¶ 0 . dont 数 学']
+    >>> [ascii(found) for found in spelled(pa.array(["Thus $\\\\frac{12}{x^2}$.", "1. Über\\n\\n2. don't"]))]
+    ["'thus $ \\\\\\\\frac { 00 } { x ^ 0 } $ . \\\\ue044'", "'0 . uber \\\\ue02b \\\\xb6 0 . dont \\\\ue02a'"]
     """
     data, offsets = texts_of(texts)
     out, _, _ = _workspace(offsets, window)
@@ -200,6 +203,7 @@ def _spell(data, start, stop, roles, out, n):
     at, stop = np.uint64(start), np.uint64(stop)
     in_word = False  # a token has been begun and has no space yet
     breaks = 0
+    words, capitals, first, last = 0, 0, np.uint32(0), np.uint32(0)  # of the line
     while at < stop:
         code = np.uint32(data[at])
         at += ONE
@@ -217,7 +221,19 @@ def _spell(data, start, stop, roles, out, n):
         else:
             entry = np.uint32(IGNORED << 24)
         role, folded = entry >> np.uint32(24), entry & LOW
+        if role != SEPARATOR and role != BREAK:
+            first = code if first == 0 else first
+            last = code
         if role == WORD:
+            if not in_word:
+                words += 1
+                if (  # Latin, Greek, Cyrillic; other capitals are rare
+                    (code >= 0x41 and code <= 0x5A)
+                    or (code >= 0xC0 and code <= 0xDE)
+                    or (code >= 0x391 and code <= 0x3A9)
+                    or (code >= 0x400 and code <= 0x42F)
+                ):
+                    capitals += 1
             if breaks > 0:
                 n = _put_break(out, n, breaks)
                 breaks = 0
@@ -228,7 +244,11 @@ def _spell(data, start, stop, roles, out, n):
                 out[n] = 32
                 n += ONE
                 in_word = False
-            breaks += role == BREAK
+            if role == BREAK:
+                breaks += 1
+                if first != 0:
+                    n = _put_shape(out, n, words, capitals, first, last)
+                    words, capitals, first = 0, 0, np.uint32(0)
         elif role == IGNORED or (role == APOSTROPHE and in_word):
             continue
         else:
@@ -247,7 +267,33 @@ def _spell(data, start, stop, roles, out, n):
     if in_word:
         out[n] = 32
         n += ONE
+    if first != 0:
+        n = _put_shape(out, n, words, capitals, first, last)
     return n
+
+
+@numba.njit(cache=True, nogil=True)
+def _put_shape(out, n, words, capitals, first, last):
+    """One of 7 lengths × 3 beginnings × 3 ends × 2 (whether half of the words are capitalised)."""
+    length = 0
+    while length < 6 and words >= 1 << length:  # 0, 1, 2-3, 4-7, 8-15, 16-31, more
+        length += 1
+    begins = 0  # with a bullet or another sign
+    if first >= 48 and first <= 57:
+        begins = 1
+    elif ((first | 32) >= 97 and (first | 32) <= 122) or (
+        first >= 0xC0 and not (first >= 0x2000 and first <= 0x2BFF)  # dashes, bullets, arrows
+    ):
+        begins = 2
+    ends = 0
+    if last == 46 or last == 33 or last == 63 or last == 0x3002:  # .!?。
+        ends = 1
+    elif last == 44 or last == 58 or last == 59:  # ,:;
+        ends = 2
+    shape = ((length * 3 + begins) * 3 + ends) * 2 + (2 * capitals >= words)
+    n = _put(out, n, np.uint32(SHAPES + shape))
+    out[n] = 32
+    return n + ONE
 
 
 @numba.njit(cache=True, nogil=True)
@@ -286,10 +332,11 @@ def _mixed(x):
 def _collect(spelling, size, counts, touched):
     """Count each feature of a spelling in `counts` and list those that occur in `touched`; how many they are."""
     n = np.uint64(0)
-    word, before = FNV_OFFSET, np.uint64(0)
+    word, before, shape_before, private = FNV_OFFSET, np.uint64(0), np.uint64(0), False
     for i in range(np.uint64(size)):
         byte = spelling[i]
         if byte != 32:
+            private |= byte == 0xEE
             word = (word ^ np.uint64(byte)) * FNV_PRIME
             continue
         word = _mixed(word)
@@ -297,12 +344,17 @@ def _collect(spelling, size, counts, touched):
         touched[n] = place
         n += np.uint64(counts[place] == 0)
         counts[place] += counts[place] < 255
-        if before != 0:
-            place = HALF + (_mixed(before * PAIR + word) >> HALF_BITS)
+        neighbour = shape_before if private else before
+        if neighbour != 0:
+            place = HALF + (_mixed(neighbour * PAIR + word) >> HALF_BITS)
             touched[n] = place
             n += np.uint64(counts[place] == 0)
             counts[place] += counts[place] < 255
-        before, word = word, FNV_OFFSET
+        if private:  # words before and after the end of a line are neighbours all the same
+            shape_before, private = word, False
+        else:
+            before = word
+        word = FNV_OFFSET
     return n
 
 

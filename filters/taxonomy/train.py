@@ -1,7 +1,7 @@
-"""From labels to a tagger with its honesty card: hold out sites, train a student on the rest, measure, write the folder.
+"""From labels to a tagger with its honesty card: hold out sites, teach a student the rest, measure, write the folder.
 
-The tagger that is written is the one that was measured: rows that are held out are never trained on. Kinds "ngrams" and
-"fasttext" are trained here; "lm" is training.tagger_lm.
+The tagger that is written is the one that was measured: rows that are held out are never trained on. Students of the
+kinds "ngrams" and "fasttext" are made here, of the kind "lm" by training.tagger_lm.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,13 +18,14 @@ import numpy as np
 import pyarrow as pa
 from pydantic import ValidationError
 
+from filters.taxonomy import sheet as sheets
 from filters.taxonomy.card import card, markdown, split
-from filters.taxonomy.fasttext_heads import FasttextOptions, FasttextTagger, train_fasttext
+from filters.taxonomy.fasttext_heads import FasttextOptions, train_fasttext
 from filters.taxonomy.heads import targets
 from filters.taxonomy.ngram_training import NgramOptions, train_ngrams
-from filters.taxonomy.ngrams import NgramTagger
 from filters.taxonomy.rubric import Dimension
 from pipeline.errors import RequestError
+from pipeline.models import sha256_of
 
 OPTIONS: dict[str, type[NgramOptions] | type[FasttextOptions]] = {
     "ngrams": NgramOptions,
@@ -32,44 +34,85 @@ OPTIONS: dict[str, type[NgramOptions] | type[FasttextOptions]] = {
 COLUMNS = ("id", "text", "host", "cluster", "kind", "weight")
 
 
+class Taught(Protocol):
+    """A tagger that a student has become."""
+
+    def predict(self, texts: pa.ChunkedArray) -> dict[str, np.ndarray]:
+        """As filters.taxonomy.tag.Tagger."""
+
+    def save(self, folder: Path) -> list[str]:
+        """Write its files and return their names."""
+
+
+@dataclass(frozen=True)
+class Student:
+    """Something that can be taught.
+
+    options: as they stand in tagger.json, with its "seed", which also says which rows are held out. learn: from labelled
+    rows and dimensions to the tagger; the last argument is how errors call the rows.
+    """
+
+    kind: str
+    options: Mapping[str, Any]
+    learn: Callable[[pa.Table, Sequence[Dimension], str], Taught]
+
+
+def student_of(kind: str = "ngrams", **given: Any) -> Student:
+    """A student of the kind "ngrams" or "fasttext" with its options. Raises `RequestError` for others."""
+    options = _options(kind, given)
+
+    def learn(rows: pa.Table, dimensions: Sequence[Dimension], source: str) -> Taught:
+        rounds = [split(rows, share=0.25, seed=options.seed + 1 + i) for i in range(options.rounds)]
+        if isinstance(options, NgramOptions):
+            return train_ngrams(rows, dimensions, rounds, options)
+        return train_fasttext(rows, dimensions, rounds, options)
+
+    return Student(kind, options.model_dump(), learn)
+
+
 def train(
     labelled: pa.Table,
     dimensions: Sequence[Dimension],
     folder: str | Path,
-    kind: str = "ngrams",
+    student: Student | None = None,
     *,
     name: str = "tagger",
     target: str = "",
     rubric: Mapping[str, str] | None = None,
-    options: Mapping[str, Any] | None = None,
     share: float = 0.2,
-    seed: int = 0,
     good: Mapping[str, int] | None = None,
     recall: float = 0.9,
     resamples: int = 1000,
     source: str = "the labelled table",
+    sheet: str | Path | None = None,
+    shown_bytes: int = 9000,
 ) -> dict[str, Any]:
-    """Train a tagger on a labelled table, write its model folder and return its card.
+    """Teach a student a labelled table, write the tagger's folder and return its card.
 
-    labelled: id, text, host, cluster, kind, weight, and label_… of each dimension. target: one sentence, what the tagger
-    is trained to say. rubric: name, version and digest of the labels'. share: of the rows, held out. good, recall,
-    resamples: of the card. source: how errors call the table. A tagger that lies in `folder` is replaced.
+    labelled: id, text, host, cluster, kind, weight, and label_… of each dimension. student: n-grams with their default
+    options if none is given. target: one sentence, what the tagger is trained to say. rubric: name, version and digest of
+    the labels'. share: of the rows, held out. good, recall, resamples: of the card. source: how errors call the table.
+    sheet: where to write held-out rows for a person to rate (`filters.taxonomy.sheet`), showing `shown_bytes` of each.
+    A tagger that lies in `folder` is replaced.
 
-    Raises `RequestError` for labels that do not fit, too few hosts, unknown options, or a folder that holds other things.
+    Raises `RequestError` for labels that do not fit, too few hosts, or a folder that holds other things.
     """
     folder = Path(folder).expanduser()
+    student = student or student_of()
+    seed = student.options["seed"]
     _check(labelled, dimensions, folder, source)
-    student_options = _options(kind, {"seed": seed} | dict(options or {}))
+    if sheet:
+        sheets.check_place(sheet)
+        if folder.absolute() in Path(sheet).expanduser().absolute().parents:
+            raise RequestError(
+                f"{sheet} lies in {folder}, which the next training replaces. Give another place."
+            )
     train_rows, test_rows = split(labelled, share, seed)
     rows, held_out = labelled.take(pa.array(train_rows)), labelled.take(pa.array(test_rows))
+    without = f"{source}, without the hosts held out"
     for dimension in dimensions:
-        targets(rows, dimension, f"{source}, without the hosts held out")
-    rounds = [split(rows, share=0.25, seed=seed + 1 + i) for i in range(student_options.rounds)]
-    tagger: NgramTagger | FasttextTagger
-    if isinstance(student_options, NgramOptions):
-        tagger = train_ngrams(rows, dimensions, rounds, student_options)
-    else:
-        tagger = train_fasttext(rows, dimensions, rounds, student_options)
+        targets(rows, dimension, without)
+    tagger = student.learn(rows, dimensions, without)
     predicted = tagger.predict(held_out["text"])
     found = card(
         *(held_out, predicted, dimensions),
@@ -82,7 +125,7 @@ def train(
         seed=seed,
     )
     about = {
-        "kind": kind,
+        "kind": student.kind,
         "name": name,
         "target": target,
         "dimensions": [dimension.to_dict() for dimension in dimensions],
@@ -92,20 +135,18 @@ def train(
             "hosts": len(rows["host"].unique()),
             "clusters": len(rows["cluster"].unique()),
         },
-        "options": student_options.model_dump() | {"share": share, "seed": seed},
+        "options": {**student.options, "share": share},
     }
-    write_folder(folder, tagger, about, found)
+    _write_folder(folder, tagger, about, found)
+    if sheet:
+        digest = sha256_of(str(folder / "tagger.json"))
+        sheets.write(
+            *(held_out, predicted, dimensions, sheet), seed=seed, window_bytes=shown_bytes, tagger=digest
+        )
     return found
 
 
-class Student(Protocol):
-    """What a model folder is made of."""
-
-    def save(self, folder: Path) -> list[str]:
-        """Write its files and return their names."""
-
-
-def write_folder(folder: Path, tagger: Student, about: dict[str, Any], found: dict[str, Any]) -> None:
+def _write_folder(folder: Path, tagger: Taught, about: dict[str, Any], found: dict[str, Any]) -> None:
     """The tagger's files, `tagger.json` with their digests, and the card; all or nothing."""
     new = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(new, ignore_errors=True)

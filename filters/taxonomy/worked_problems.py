@@ -605,11 +605,11 @@ def dilution(chance: random.Random) -> Problem:
 
 PROOFS = (induction, divisibility, irrationality, handshakes, limit)
 
-OF_DOMAIN: dict[str | None, tuple[Family, ...]] = {  # None: as much commerce as mathematics
+OF_DOMAIN: dict[str | None, tuple[Family, ...]] = {  # None: as much commerce, or a puzzle, as mathematics
     "mathematics": (
         *(linear_equation, quadratic, derivative, integral_by_parts, matrix, limit),
         *(induction, divisibility, irrationality, handshakes, euclid),
-        *(committees, bayes, right_triangle, knights, workers),
+        *(committees, bayes, right_triangle, workers),
     ),
     "science": (
         *(throw, ohm, burning, pulley, crossing),
@@ -619,7 +619,7 @@ OF_DOMAIN: dict[str | None, tuple[Family, ...]] = {  # None: as much commerce as
         *(binary_search, loop_trace, off_by_one, nested_loops, recursion),
         *(shared_list, lost_update, join_size, overflow),
     ),
-    None: (interest, planning),
+    None: (interest, planning, knights),
 }
 FAMILIES = {  # host → domain and family
     f"solutions/{family.__name__}": (domain, family)

@@ -1,7 +1,7 @@
-"""Pages that software packages do not contain, written anew each time: adverts, news, jobs, menus, threads, recipes, …
+"""Pages that software packages do not contain, written anew each time: articles, news, threads, recipes, adverts, jobs, …
 
-`written_kinds.toml` holds families of sentences with alternatives; a page draws from one family. Names of people, towns
-and brands are made up of syllables, so that no word of a page needs to come again in the next.
+`written_kinds.toml` and `written_articles_*.toml` hold families of sentences with alternatives; a page draws from one.
+Names of people, towns and brands are made up of syllables, so that no word of a page needs to come again in the next.
 """
 
 from __future__ import annotations
@@ -72,9 +72,14 @@ def _file() -> dict[str, Any]:
 def families() -> list[dict[str, Any]]:
     """Each with kind, host, domain, titles, sentences and perhaps a layout (menu, list, links, thread; else prose)."""
     common = _file()["common"]
+    articles = [
+        family
+        for path in sorted(FAMILIES.parent.glob("written_articles_*.toml"))
+        for family in tomllib.loads(path.read_text(encoding="utf-8"))["family"]
+    ]
     return [
         family | {"sentences": [*family["sentences"], *common.get(family["kind"], ())]}
-        for family in _file()["family"]
+        for family in [*_file()["family"], *articles]
     ]
 
 

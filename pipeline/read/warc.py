@@ -129,7 +129,7 @@ def _document(raw: RawRecord | Unreadable, verify_digests: bool) -> Iterator[Rec
         payload = payload[head.end() :] if head else b""
         content_type = http.get("content-type", "")
         try:
-            payload = _http_decoded(payload, http)
+            payload = http_decoded(payload, http)
         except DAMAGE as error:
             yield Unreadable(raw.locator, "bad_http_encoding", f"{how_it_broke(error)[1]} {url}")
             return
@@ -154,7 +154,7 @@ def _document(raw: RawRecord | Unreadable, verify_digests: bool) -> Iterator[Rec
         payload,
         media_type,
         url=url,
-        crawl_date=_seconds(raw.fields.get("warc-date", "")),
+        crawl_date=seconds_since_epoch(raw.fields.get("warc-date", "")),
         offset=raw.offset,
         length=raw.length,
         metadata={k: v for k, v in (("language_hint", language), ("reservations", reserved)) if v},
@@ -195,7 +195,7 @@ def _media_type(declared: str, payload: bytes, url: str | None) -> str | None:
     return None
 
 
-def _http_decoded(payload: bytes, http: dict[str, str]) -> bytes:
+def http_decoded(payload: bytes, http: dict[str, str]) -> bytes:
     """The body without its transfer and content encodings. Raises one of `DAMAGE` where it is cut short.
 
     Many archives store the decoded body and keep the header: a body that does not start like its encoding is taken
@@ -252,7 +252,7 @@ def _digest_holds(raw: RawRecord) -> bool:
     )
 
 
-def _seconds(date: str) -> int | None:
+def seconds_since_epoch(date: str) -> int | None:
     """WARC-Date as seconds since the epoch."""
     try:
         when = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", date))

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 import sympy
 
-from filters.taxonomy import known_kinds, worked_problems, written_kinds
+from filters.taxonomy import known_kinds, no_content, worked_problems, written_kinds
 from filters.taxonomy.card import split
 from filters.taxonomy.measures import draw
 from filters.taxonomy.worked_solutions import solved, unsolved
@@ -45,12 +45,15 @@ def test_the_table(table: pa.Table, said: list[str]):
     hosts = defaultdict(set)
     for domain, host in zip(table["label_domain"].to_pylist(), table["host"].to_pylist(), strict=True):
         hosts[domain].add(host)
-    assert len(hosts.pop(None)) == 2  # problems of commerce
-    assert set(hosts) == set(known_kinds.DIMENSIONS[1].levels)
+    assert len(hosts.pop(None)) == 3  # problems of commerce, puzzles
+    assert set(hosts) == set(known_kinds.DIMENSIONS[-1].levels)
     assert min(map(len, hosts.values())) >= 5
     worked = table["label_worked_reasoning"]
     assert set(worked.unique().to_pylist()) == {0.0, 1.0, None}
     assert 0.1 < np.nanmean(worked.to_numpy()) < 0.4
+    content = dict(zip(table["kind"].to_pylist(), table["label_content"].to_pylist(), strict=True))
+    assert {kind for kind, label in content.items() if label == 0} == set(known_kinds.NO_CONTENT)
+    assert content["proof"] == content["forum"] == content["manual page"] == 1 and content["licence"] is None
     assert f"{len(table):,} documents" in said[-1]
     train, test = split(table)
     for rows in (train, test):  # every domain, and both answers
@@ -123,9 +126,31 @@ def test_nothing_is_left_of_the_grammar():
         texts = [written_kinds.page(family, chance, 60) for family in written_kinds.families()]
         for _, family in worked_problems.FAMILIES.values():
             texts += [solved(family, chance, 60)[0], unsolved(family, chance, 60)[0]]
+        texts += [no_content.site_page(site, ["algebra is fun"], chance, 200) for site in no_content.sites()]
+        texts += [
+            no_content.offer_page(offer, ["algebra is fun"], chance, 200) for offer in no_content.offers()
+        ]
         for text in texts:
-            assert not re.search(r"<[A-Za-z]+>", text), text
-            assert not re.search(r"\[[^\]\n]*\|[^\]\n]*\]", text), text
+            assert not re.search(r"<[A-Za-z]+>|\{[A-Z][a-z]+\}", text), text
+            assert not re.search(r"\[[^\]\n]*\|[^\]\n]*\](?!\()", text), text  # links may have bars
+
+
+def test_what_a_menu_or_an_offer_is_about_comes_from_the_other_documents():
+    chance, texts = random.Random(2), ["ergodic lattices commute pairwise " * 20]
+    kinds = [
+        (no_content.sites(), lambda site: no_content.site_page(site, texts, chance, 200)),
+        (no_content.offers(), lambda offer: no_content.offer_page(offer, texts, chance, 200)),
+    ]
+    for families, page_of in kinds:
+        borrowing = 0
+        for family in families:
+            pages = [page_of(family) for _ in range(6)]
+            assert len(set(pages)) == 6
+            assert 100 < np.mean([len(page.split()) for page in pages]) < 500
+            borrowing += any(re.search("ergodic|lattices", page.lower()) is not None for page in pages)
+        assert borrowing > 0.9 * len(families)
+    page = no_content.surrounded("The text itself. " * 40, texts, chance)
+    assert "The text itself. " * 40 in page and len(page) > 17 * 40
 
 
 def test_exercises_ask_what_solutions_solve_and_take_no_step():

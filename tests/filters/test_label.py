@@ -291,6 +291,7 @@ class Rater(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.asked: list[dict] = []
         self.lock = threading.Lock()
+        self.refuses = ""
 
     @property
     def url(self):
@@ -310,6 +311,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if "huge" in shown:
             status = 400
             answer = {"error": {"message": "This model's maximum context length is 10 tokens."}}
+        if self.server.refuses:
+            status, answer = 400, {"error": {"message": self.server.refuses}}
         data = json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("content-type", "application/json")
@@ -421,6 +424,46 @@ def test_a_server_without_probabilities(tmp_path, rater, rubric_file):
     _, _, rows = ask(tmp_path, rater, rubric_file, drawn(["depth 3 0.9"]), top_logprobs=0)
     assert rows["d000", False]["label_depth"] == pytest.approx(2.9, abs=1e-3)  # this one gives them unasked
     assert not any("logprobs" in body or "top_logprobs" in body for body in rater.asked)
+
+
+def test_where_it_is_asked_is_no_part_of_the_question(rubric_file):
+    """Nor is how fast; what may change an answer is."""
+    table = drawn([f"depth {n % 4} 1 " * 50 for n in range(30)])
+
+    def of(**options):
+        stage = Label(Label.Config(model="rater", rubric=str(rubric_file), **options))
+        return stage.key(), [ledger.request_id("label", request) for request in stage.requests(table)]
+
+    here = of()
+    assert here == of(server=["http://a:1", "http://b:2"], api_key_env="KEY", concurrency=3)
+    assert here == of(vllm_options={"tensor-parallel-size": 8, "gpu_memory_utilization": 0.5})
+    for other in ({"vllm_options": {"quantization": "fp8"}}, {"top_logprobs": 5}, {"window_bytes": 400}):
+        key, requests = of(**other)
+        assert key != here[0] and not {*requests} & {*here[1]}
+
+
+def test_a_server_that_cannot_do_what_is_asked_is_told_at_once(tmp_path, rater, rubric_file):
+    """The greeting has the form of all questions: what refuses it would refuse each of them, and nothing is dropped."""
+    rater.refuses = "logprobs are not enabled on this server"
+    with pytest.raises(RequestError, match="logprobs are not enabled"):
+        ask(tmp_path, rater, rubric_file, drawn(["depth 2 1"] * 5))
+    assert len(rater.asked) == 1 and rater.asked[0]["top_logprobs"] == 20
+    assert rater.asked[0]["max_tokens"] == 1
+    assert rater.asked[0]["response_format"]["json_schema"]["schema"]["required"]
+    assert not ledger.Book(str(tmp_path / "_book")).rows
+    rater.refuses = ""
+    assert ask(tmp_path, rater, rubric_file, drawn(["depth 2 1"] * 5))[0].kept >= 5
+
+
+def test_with_answers_in_the_book_no_model_need_be_there(tmp_path, rubric_file):
+    stage = Label(Label.Config(model=str(tmp_path / "gone"), rubric=str(rubric_file)))
+    stage.folder = str(tmp_path)
+    with pytest.raises(RequestError, match="no such folder"):
+        stage.check(None)
+    (tmp_path / "labels" / "_book").mkdir(parents=True)
+    stage.check(None)  # all that is wanted may be answered; if not, it is said then
+    with pytest.raises(RequestError, match="no such folder"):
+        stage.prepare()
 
 
 def test_a_model_or_rubric_that_is_not_there(tmp_path):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pytest
 
-from filters.rights import Rights, licence_class
+from filters.rights import Rights, RightsConfig, licence_class
 from pipeline.documents import joined_reservations, reservations
 from pipeline.extract import Extract, extract
 from pipeline.read.warc import read
@@ -140,24 +140,51 @@ def test_licence_classes(kind: str, names: str) -> None:
 
 def test_stage() -> None:
     rows = [
-        ("MIT", None, "permissive", False, False),
-        (None, "noindex", None, False, True),
-        (" ", "googlebot: none", None, False, True),
-        ("CC-BY-SA-4.0", "noai; noindex", "share_alike", True, True),
-        ("CC0", "tdm-policy: https://e.org/noai; tdm-reservation: 1", "public_domain", True, False),
-        ("CC0", "tdm-policy: https://e.org/noindex", "public_domain", False, False),
-        ("x", "gptbot: noindex", "other", True, True),
-        ("x", "content-usage: train-ai=n", "other", True, False),
-        ("x", "nofollow; nosnippet", "other", False, False),
-        ("x", "somebot: noai", "other", True, False),
+        ("MIT", None, "permissive", None, False),
+        (None, "noindex", None, None, True),
+        (" ", "googlebot: none", None, None, True),
+        ("CC-BY-SA-4.0", "noai; noindex", "share_alike", "noai", True),
+        (
+            "CC0",
+            "tdm-policy: https://e.org/noai; tdm-reservation: 1",
+            "public_domain",
+            "tdm-reservation: 1",
+            False,
+        ),
+        ("CC0", "tdm-policy: https://e.org/noindex", "public_domain", None, False),
+        ("x", "gptbot: noindex", "other", "gptbot: noindex", True),
+        ("x", "content-usage: train-ai=n", "other", "content-usage: train-ai=n", False),
+        ("x", "nofollow; nosnippet", "other", None, False),
+        ("x", "somebot: noai", "other", "somebot: noai", False),
+        ("x", "mygptbot: noindex; nofollow", "other", None, True),
     ]
     columns = list(zip(*rows, strict=True))
     batch = pa.table(
-        {"id": [str(i) for i in range(len(rows))], "licence": columns[0], "reservations": columns[1]}
+        {
+            "id": [str(i) for i in range(len(rows))],
+            "url": ["https://e.org/"] * len(rows),
+            "licence": columns[0],
+            "reservations": columns[1],
+        }
     )
-    kept = Rights().process(batch).kept
+    stage = Rights()
+    stage.prepare()
+    kept = stage.process(batch).kept
     assert kept.schema.equals(Rights.schema)
-    assert [tuple(row.values())[1:] for row in kept.to_pylist()] == [row[2:] for row in rows]
-    assert Rights().process(batch.slice(0, 0)).kept.num_rows == 0
-    silent = batch.set_column(1, "licence", pa.nulls(len(rows), pa.string()))
-    assert Rights().process(silent).kept["rights_licence"].null_count == len(rows)
+    for row, (_, _, licence, by, no_index) in zip(kept.to_pylist(), rows, strict=True):
+        assert (row["rights_licence"], row["rights_no_index"]) == (licence, no_index)
+        assert (row["rights_opt_out"], row["rights_opt_out_by"]) == (by is not None, by and f"page: {by}")
+        assert {
+            row[f"rights_{name}"] for name in ("robots_training", "robots_all", "robots_preference", "tdm")
+        } == {None}
+    assert stage.process(batch.slice(0, 0)).kept.num_rows == 0
+    silent = batch.set_column(2, "licence", pa.nulls(len(rows), pa.string()))
+    assert stage.process(silent).kept["rights_licence"].null_count == len(rows)
+
+
+def test_training_robots_are_an_option() -> None:
+    stage = Rights(RightsConfig(training_robots=["MyBot.x"]))
+    stage.prepare()
+    said = ["gptbot: noindex", "mybot.x: noindex", "mybotsx: noindex"]
+    batch = pa.table({"id": said, "url": said, "licence": pa.nulls(3, pa.string()), "reservations": said})
+    assert stage.process(batch).kept["rights_opt_out"].to_pylist() == [False, True, False]

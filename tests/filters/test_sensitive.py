@@ -5,10 +5,13 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
-from filters.sensitive import COMPILED, KINDS, Sensitive, SensitiveConfig, counts, word_list
+from filters.listed_words import LANGUAGES, SPARED, count_listed, read_list, word_list
+from filters.sensitive import COMPILED, KINDS, Sensitive, SensitiveConfig, counts
+from filters.words import find_words, texts_of
 from pipeline.errors import RequestError
 from pipeline.models import model_file
 
@@ -49,8 +52,9 @@ REAL = {
     "keys": (
         "aws_key = 'AKIA4QZ7MVKD2PLX6RTE'",
         "ghp_9aK2mQ7xZ4rT8vB1nW6yL3cF5hJ0dS2gPe7u",
-        "-----BEGIN RSA PRIVATE KEY-----",
-        "-----BEGIN PRIVATE KEY-----",
+        "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEAx8Q2",
+        'key = "-----BEGIN PRIVATE KEY-----\\nMIIEvQIBADANBgkqhkiG9w0B"',
+        "-----BEGIN PGP PRIVATE KEY BLOCK-----\nVersion: GnuPG v1",
         "eyJhbGciOiJIUzI1NiJ9xQ.eyJzdWIiOiI5ODc2In0.dBjftJeZ4CVPmB92K27uhbUJU1p1rwW1gFWFOEjXk",
     ),
 }
@@ -91,8 +95,19 @@ def test_cards_by_their_check_digit() -> None:
     for _ in range(300):
         digits = random_.choice(("4", "51", "55", "6011")) + "".join(random_.choices("0123456789", k=15))
         digits = digits[:16]
-        for text in (digits, "-".join(digits[i : i + 4] for i in range(0, 16, 4)), f"({digits})"):
+        grouped = "-".join(digits[i : i + 4] for i in range(0, 16, 4))
+        for text in (
+            grouped,
+            f"({grouped})",
+            f"Visa: {digits}",
+            f"{digits}|09|2027|123",
+            f"{digits} is my card",
+        ):
             assert count(text).get("cards", 0) == is_card(digits), digits
+        # Numbers as mathematics has them.
+        for text in (digits, f"({digits})", f"gap> Order(g);\n{digits}\n", f"{digits}, {digits}"):
+            assert "cards" not in count(text), digits
+    assert "keys" not in count("-----BEGIN RSA PRIVATE KEY-----\n... (private key in base64 encoding) ...")
 
 
 def test_several_in_one_text_and_nulls() -> None:
@@ -183,6 +198,71 @@ def test_the_default_list() -> None:
     abuse = "you piece of shit, fuck off you wanker"
     assert [n for n, _ in listed(default, clean, abuse)] == [0, 6]
     assert list(default.files()) == ["0: listed-words-en.txt"]
+
+
+def test_lists_of_languages(tmp_path: Path) -> None:
+    for name, entries in {"all": "turnip", "de": "Rübe\nkleine Rübe", "fr": "navet"}.items():
+        (tmp_path / name).write_text(entries)
+    stage = Sensitive(
+        SensitiveConfig(lists=[str(tmp_path / "all"), f"de={tmp_path / 'de'}", f"fr={tmp_path / 'fr'}"])
+    )
+    stage.prepare()
+    text = "turnip navet kleine Rübe"
+    batch = pa.table({"id": list("abcd"), "text": [text] * 4})
+    assert list(stage.files()) == ["0: all", "1: de", "2: fr"] and stage.columns == ("language",)
+    assert (
+        stage.process(batch).kept["sensitive_listed_words"].to_pylist() == [4] * 4
+    )  # no label: all lists for all
+    labelled = batch.append_column("lang_label", pa.array(["de", "fr", "en", None]))
+    kept = stage.process(labelled).kept
+    assert kept.schema.equals(Sensitive.schema)
+    assert kept["sensitive_listed_words"].to_pylist() == [3, 2, 1, 1]
+    assert stage.process(labelled.slice(0, 0)).kept.num_rows == 0
+    assert Sensitive().columns == ()  # without such lists the labels are not waited for
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_packaged_lists_spare_ordinary_words(language: str) -> None:
+    """Sentences as a reader of the language would write them, each with words that its list holds."""
+    try:
+        entries = read_list(model_file(f"listed-words-{language}.json"))
+    except RequestError as error:
+        pytest.skip(f"no word list: {error}")
+    harmless, abuse = SENTENCES[language]
+    stage = word_list(entries, SPARED.split())
+    words = find_words(texts_of(pa.array([harmless, abuse])))
+    assert count_listed(words, stage, np.ones(2, np.bool_)).tolist() == [0, 1]
+    unspared = count_listed(words, word_list(entries, []), np.ones(2, np.bool_))
+    assert unspared[0] > 0 or language in ("no", "da")
+
+
+SENTENCES = {
+    "cs": ("Pes začal žrát a nechtěl píchat do držky.", "Ty jsi ale kokot."),
+    "da": ("Det er en smuk have ved stranden.", "Det er noget lort."),
+    "de": ("Nackt wie die Vögel: von den Vögeln und den Vögeln im Nippel der Rosette.", "Du Arschloch!"),
+    "es": ("El asno y el martillo de Heroína, una concha en el infierno.", "Eres un gilipollas."),
+    "fi": ("Muna ja palli, reikä ja tavara: piru pistää.", "Voi vittu sentään."),
+    "fr": ("La veuve donne un baiser à la chatte, la gerbe de blé tombe.", "Quel connard."),
+    "hu": ("A marha és a barom, a magyar franc és a pele.", "Te seggfej."),
+    "it": ("La regina mangia pesce e carciofo; la pompa deve tirare, Troia cadde.", "Sei uno stronzo."),
+    "ko": ("보지 않고 자지 않는 유모", "이 병신 아"),
+    "nl": ("Een gat in de muur: twee van drie aftrekken, de pot en de paal.", "Wat een klootzak."),
+    "no": ("En vakker dag ved fjorden.", "Du er en drittsekk."),
+    "pl": ("Jajko na twardo i suka z młodymi.", "Ale kutas."),
+    "pt": ("Beber cerveja e comer frango; o burro e a aranha, a torneira.", "Filho da mãe, merda."),
+    "ru": ("Голый человек, какая разница, мент и хрен.", "Вот блядь."),
+    "sv": ("En hård sås på en stake.", "Vilken fitta."),
+}
+
+
+def test_json_lists(tmp_path: Path) -> None:
+    for said in ('["turnip", "boiled cabbage"]', '\ufeff{"words": ["turnip", "boiled cabbage"]}'):
+        (tmp_path / "a.json").write_text(said)
+        assert read_list(tmp_path / "a.json") == ["turnip", "boiled cabbage"]
+    for said in ("turnip", '{"list": []}', "[1]", "3"):
+        (tmp_path / "a.json").write_text(said)
+        with pytest.raises(RequestError, match=r"a\.json: .*xpected a list of words"):
+            read_list(tmp_path / "a.json")
 
 
 def test_bad_lists_name_file_and_line(tmp_path: Path) -> None:

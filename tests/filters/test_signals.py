@@ -57,6 +57,10 @@ def kinds_of(text: str) -> str:
         ("```x``` y", "sssssss.."),
         ("see [a b](http://c.d/(e)) f", "....llll" + "t" * 17 + ".."),
         ("at https://a.b/c?d=1, then", "..." + "u" * 17 + "......"),
+        ("shttps://a http:/b https:// ttp://c", "." + "u" * 9 + "." * 9 + "u" * 8 + "." * 8),
+        (r"\http://a \https://b s://c", "." * 26),  # escaped, and none
+        ("(http://a)://b http://a://b", ".uuuuuuuu......" + "u" * 12),
+        ("`http`://a $h$ttp://b", "ssssss.....fff......."),
     ],
 )
 def test_regions(text: str, expected: str) -> None:

@@ -81,6 +81,14 @@ TEXTS = [
         for thing in (difflib.SequenceMatcher, difflib.Differ, email.message.Message, heapq.merge)
     ),
     inspect.getdoc(textwrap.TextWrapper) or "",
+    # long ones of few words: nearly every sequence comes again, some only joined otherwise ("a ab" = "aa b")
+    *(
+        "".join(random.Random(seed).choices(words, k=900))
+        for seed, words in enumerate(
+            (["a ", "b ", "ab ", "ba. ", "aab\n", "b\n\n", "c-"], ["因", "为", "所 ", "以。", "à ", "la\n"])
+        )
+    ),
+    " ".join(f"w{n * n % 97} of {n % 41} internationalisations" for n in range(700)),
     *(inspect.getsource(thing) for thing in (heapq.merge, statistics.median_grouped, difflib.unified_diff)),
 ]
 PIECES = (

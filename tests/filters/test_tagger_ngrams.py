@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from filters.taxonomy.heads import targets
 from filters.taxonomy.held_out import split
 from filters.taxonomy.ngram_training import NgramOptions, train_ngrams
-from filters.taxonomy.ngrams import NgramTagger, ngram_features, spelled
+from filters.taxonomy.ngrams import SHAPES, NgramTagger, ngram_features, spelled
 from filters.taxonomy.rubric import Dimension
 
 DEPTH = Dimension("depth", ("none", "some", "much"), ordinal=True, first=1)
@@ -31,7 +32,41 @@ def f(x):
 
 
 def spell(text: str, window: int = 4096) -> str:
-    return spelled(pa.array([text]), window)[0]
+    """The tokens of a text without the shapes of its lines."""
+    return re.sub("[\ue000-\ue0ff] ?", "", spelled(pa.array([text]), window)[0]).rstrip()
+
+
+def shapes(text: str) -> list[tuple[int, int, int, int]]:
+    """Of each line: length, beginning, end, capitals."""
+    codes = [ord(found) - SHAPES for found in re.findall("[\ue000-\ue0ff]", spelled(pa.array([text]))[0])]
+    return [(code // 18, code // 6 % 3, code // 2 % 3, code % 2) for code in codes]
+
+
+def test_shapes_of_lines_by_hand() -> None:
+    sign, number, letter = range(3)
+    other, full_stop, comma = range(3)
+    page = "Home\n• About Us\n\n1. Read this first, please.\nélan vital:\n***\n" + "so it goes " * 12 + "!\n"
+    assert shapes(page) == [
+        (1, letter, other, 1),
+        (2, sign, other, 1),
+        (3, number, full_stop, 0),
+        (2, letter, comma, 0),
+        (0, sign, other, 1),
+        (6, letter, full_stop, 0),
+    ]
+    assert shapes("Last line") == [(2, letter, other, 1)]
+    assert shapes("数学很好。") == [(0, letter, full_stop, 1)]  # scripts without spaces have no words
+    assert shapes("") == shapes(" \n\n\t") == []
+
+
+def test_a_menu_is_known_by_its_shape_whatever_it_is_about() -> None:
+    menu, prose = (
+        ngram_features(pa.array([text]))
+        for text in ("Maths\nPhysics Now\nArt", "We like maths, physics, art.")
+    )
+    other = ngram_features(pa.array(["Boats\nBlue Shoes\nTea"]))
+    assert len(set(menu.places) & set(other.places)) >= 5  # shapes, pairs of shapes, the breaks
+    assert not set(prose.places) & set(other.places)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +102,8 @@ def test_features_are_those_of_plain_python() -> None:
     assert np.diff(offsets)[1] == 0
     for row in (0, 3):
         tokens = spell(texts[row].as_py()).split()
-        counts = Counter(tokens) + Counter(itertools.pairwise(tokens))
+        lines = shapes(texts[row].as_py())
+        counts = sum((Counter(of) + Counter(itertools.pairwise(of)) for of in (tokens, lines)), Counter())
         weights = 1 + np.log(sorted(counts.values()))
         found = values[offsets[row] : offsets[row + 1]]
         assert np.sort(found) == pytest.approx(weights / np.linalg.norm(weights), rel=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import pytest
 
 from filters.taxonomy import ngrams
 from filters.taxonomy.rubric import Dimension
+from filters.taxonomy.sheet import add_to_card, key_of, read, section
 from filters.taxonomy.tag import Tag, TagConfig, open_tagger
-from filters.taxonomy.train import train
+from filters.taxonomy.train import student_of, train
 from pipeline.errors import RequestError
 
 DEPTH = Dimension("depth", ("none", "some", "much"), ordinal=True, first=1)
@@ -76,10 +78,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     folder = tmp_path_factory.mktemp("taggers") / request.param
     card = train(
-        *(labelled(), DIMENSIONS, folder, request.param),
+        *(labelled(), DIMENSIONS, folder, student_of(request.param, **OPTIONS[request.param])),
         name="sentences",
         target="Which sentences it was made of.",
-        options=OPTIONS[request.param],
         resamples=50,
     )
     return folder, card
@@ -119,11 +120,8 @@ def test_the_folder_says_what_it_is_and_training_is_repeatable(
     assert 350 < about["trained_on"]["rows"] < 420 and about["trained_on"]["hosts"] < 40
     assert json.loads((folder / "card.json").read_bytes()) == json.loads(json.dumps(card))
     assert "Which sentences it was made of." in (folder / "card.md").read_text()
-    train(
-        *(labelled(), DIMENSIONS, tmp_path / "again", folder.name),
-        options=OPTIONS[folder.name],
-        resamples=2,
-    )
+    again = student_of(folder.name, **OPTIONS[folder.name])
+    train(labelled(), DIMENSIONS, tmp_path / "again", again, resamples=2)
     assert json.loads((tmp_path / "again" / "tagger.json").read_bytes())["files"] == about["files"]
 
 
@@ -239,13 +237,53 @@ def test_tables_that_cannot_be_learnt_from_say_why(table: pa.Table, words: str, 
 
 
 def test_options_and_folders_that_do_not_fit_say_why(tmp_path: Path) -> None:
-    table = labelled(30)
     with pytest.raises(RequestError, match=r"no kind of tagger 'forest'.*ngrams, fasttext"):
-        train(table, DIMENSIONS, tmp_path / "model", "forest")
+        student_of("forest")
     with pytest.raises(RequestError, match=r"option epoch of ngrams taggers.*epochs"):
-        train(table, DIMENSIONS, tmp_path / "model", options={"epoch": 3})
+        student_of(epoch=3)
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "thesis.tex").write_text("dear")
     with pytest.raises(RequestError, match="holds something else"):
-        train(table, DIMENSIONS, tmp_path / "model")
+        train(labelled(30), DIMENSIONS, tmp_path / "model")
     assert (tmp_path / "model" / "thesis.tex").read_text() == "dear"
+
+
+def test_a_persons_ratings_come_onto_the_card(tmp_path: Path) -> None:
+    table, few = labelled(), student_of(rounds=1)
+    with pytest.raises(RequestError, match="which the next training replaces"):
+        train(table, DIMENSIONS, tmp_path, few, sheet=tmp_path / "sheet.csv")
+    sheet = tmp_path / "sheet.csv"
+    card = train(table, DIMENSIONS, tmp_path / "tagger", few, resamples=5, sheet=sheet, shown_bytes=300)
+    with pytest.raises(RequestError, match="is there already and may be filled in"):
+        train(table, DIMENSIONS, tmp_path / "tagger", few, sheet=sheet)
+    key = json.loads(key_of(sheet).read_bytes())["rows"]
+    truth = {row["id"]: row for row in table.to_pylist()}
+    assert 50 < len(key) == card["held_out"]["rows"] <= 200  # there are no more
+    predicted = open_tagger(tmp_path / "tagger").predict(
+        pa.chunked_array([[truth[row["id"]]["text"] for row in key.values()]])
+    )
+    said = [row["tagger"]["domain"] for row in key.values()]
+    assert said == [DOMAIN.levels[place] for place in predicted["domain"].argmax(1)]
+
+    with sheet.open(encoding="utf-8-sig", newline="") as file:
+        head, *rows = csv.reader(file)
+    assert max(len(row[1].encode()) for row in rows) <= 301
+    for row in rows:
+        document = truth[key[row[0]]["id"]]
+        row[2:] = [str(document[f"label_{d.name}"]).removesuffix(".0") for d in DIMENSIONS]
+    with sheet.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([head, *rows])
+    found = read(sheet)
+    for part in found["dimensions"].values():
+        assert part["person_labels"]["kappa"]["value"] == 1
+        assert part["person_tagger"] == part["labels_tagger"]
+    page = (tmp_path / "tagger" / "card.md").read_text()
+    for _ in range(2):  # twice is once
+        add_to_card(found, tmp_path / "tagger")
+        assert (tmp_path / "tagger" / "card.md").read_text() == page + "\n" + section(found)
+    assert json.loads((tmp_path / "tagger" / "card.json").read_bytes())["person"] == found
+    open_tagger(tmp_path / "tagger")  # it is the same tagger
+
+    train(table, DIMENSIONS, tmp_path / "other", student_of(rounds=1, epochs=1), resamples=2)
+    with pytest.raises(RequestError, match=r"sheet\.csv is not the sheet of the tagger in .*other"):
+        add_to_card(found, tmp_path / "other")

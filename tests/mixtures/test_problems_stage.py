@@ -216,9 +216,9 @@ def test_what_a_reference_check_depends_on_is_checked_again(sets, tmp_path, monk
 
 def test_copies_of_short_and_of_drawn_problems_are_found(tmp_path):
     short = [r"Simplify $\sqrt{242}$.", r"Evaluate $\log_264$.", r"Compute $\dbinom{31}{28}$."]
-    assert problem_rules.contaminated(short, short, 10, 0.25) == [(n, 1.0) for n in range(3)]
+    assert problem_rules.contaminated(short, short, 10, 0.25) == [(n, 1.0, "words") for n in range(3)]
     other = [r"Simplify  $\sqrt{242}$.", r"Simplify $\sqrt{243}$."]
-    assert problem_rules.contaminated(other, short, 10, 0.25) == [(0, 1.0), None]
+    assert problem_rules.contaminated(other, short, 10, 0.25) == [(0, 1.0, "words"), None]
 
     gym = {"chain_sum": {"size": 30}}
     drawn = Problems(Problems.Config(sets={}, gym=gym))

@@ -12,13 +12,13 @@ from small_runs import rows_of, run, write_dataset
 
 from mixtures.problems import SCHEMA
 from mixtures.rollouts import RolloutModel, Rollouts, RolloutVerdicts
+from pipeline import asking
 from pipeline.client import ModelClient
 from pipeline.errors import RequestError
 from pipeline.ledger import request_id
 from pipeline.models import sha256_of
 from pipeline.runner import Runner, RunOptions
 from reasonmill import evaluate
-from synth import asking
 from synth.verify.isolation import sandbox
 from synth.verify.task import Call, Task
 

@@ -257,7 +257,7 @@ def test_short_problems_of_a_benchmark_are_known_as_a_whole(tmp_path):
     queries = ["simplify  $\\sqrt{242}$.\n", "Compute $3-x$", "12 + 7 =", "112 + 7 =", "12 + 7 = 19?"]
     queries += [SOLVE[name].format(problem="Compute $3+x$") for name in ("maths", "brief")]
     expected = [0, None, 2, None, None, 1, 1]
-    assert known.find(queries) == [None if n is None else f"{path}: {n}" for n in expected]
+    assert known.find(queries) == [None if n is None else f"{path}: {n}, words 1.00" for n in expected]
     assert known.find([]) == [] and KnownProblems([], 16).find(queries) == [None] * 7
 
 

@@ -16,14 +16,14 @@ import psutil
 import pyarrow as pa
 import pytest
 
-from pipeline import dataset, storage
+from pipeline import asking, dataset, storage
 from pipeline.client import ModelClient
 from pipeline.dataset import Dataset
 from pipeline.errors import RequestError
 from pipeline.ledger import request_id
 from pipeline.runner import Runner, RunOptions
 from pipeline.server import Server
-from synth import asking, problems, windows
+from synth import problems, windows
 from synth.synth import Synth
 from synth.verify import code
 from synth.verify.isolation import sandbox

@@ -17,8 +17,9 @@ from filters.taxonomy.heads import targets
 from filters.taxonomy.held_out import split
 from filters.taxonomy.rubric import Dimension
 from filters.taxonomy.tag import open_tagger
+from filters.taxonomy.train import train
 from pipeline.errors import RequestError
-from training.tagger_lm import LMOptions, LMTagger, fine_tune, loss_of_labels, train_lm
+from training.tagger_lm import LMOptions, LMTagger, fine_tune, lm_student, loss_of_labels
 
 DEPTH = Dimension("depth", ("none", "some", "much"), ordinal=True, first=1)
 DOMAIN = Dimension("domain", ("maths", "news"), ordinal=False)
@@ -111,14 +112,13 @@ decoder = pytest.mark.parametrize("model", ["decoder"], indirect=True)
 
 @both
 def test_it_learns_and_says_the_same_when_opened(model: Path, labelled: pa.Table, tmp_path: Path):
-    card = train_lm(
+    card = train(
         labelled,
         [DEPTH, DOMAIN],
-        model,
         tmp_path / "tagger",
+        lm_student(model, OPTIONS),
         name="small",
         target="steps",
-        options=OPTIONS,
         resamples=50,
     )
     depth, domain = card["dimensions"]["depth"], card["dimensions"]["domain"]
@@ -129,6 +129,7 @@ def test_it_learns_and_says_the_same_when_opened(model: Path, labelled: pa.Table
     described = json.loads((tmp_path / "tagger" / "tagger.json").read_text())
     assert (described["kind"], described["name"], described["target"]) == ("lm", "small", "steps")
     assert described["trained_on"]["rows"] == card["train"]["rows"]
+    assert (described["options"]["epochs"], described["options"]["model"]) == (OPTIONS.epochs, model.name)
     assert (tmp_path / "tagger" / "card.md").read_text().startswith("# small")
 
     tagger = open_tagger(tmp_path / "tagger")  # as the stage `tag` does, all digests compared
@@ -197,13 +198,12 @@ def test_the_loss_is_that_of_each_label_alone(labelled: pa.Table):
 @decoder
 def test_what_does_not_fit_is_named(model: Path, labelled: pa.Table, tmp_path: Path):
     with pytest.raises(RequestError, match=r"is no model: it has no config\.json"):
-        train_lm(labelled, [DEPTH], tmp_path, tmp_path / "out")
+        train(labelled, [DEPTH], tmp_path / "out", lm_student(tmp_path))
     (tmp_path / "config.json").write_text('{"model_type": "nonesuch"}')
     with pytest.raises(RequestError, match="cannot be loaded by transformers"):
-        train_lm(labelled, [DEPTH], tmp_path, tmp_path / "out")
-    train_lm(
-        labelled, [DEPTH], model, tmp_path / "tagger", options=LMOptions(context=16, epochs=0), resamples=5
-    )
+        train(labelled, [DEPTH], tmp_path / "out", lm_student(tmp_path))
+    untaught = lm_student(model, LMOptions(context=16, epochs=0))
+    train(labelled, [DEPTH], tmp_path / "tagger", untaught, resamples=5)
     said = json.loads((tmp_path / "tagger" / "tagger.json").read_text())
     said["dimensions"].append(DOMAIN.to_dict())
     (tmp_path / "tagger" / "tagger.json").write_text(json.dumps(said))
