@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,6 +11,7 @@ import pytest
 
 from filters.blocklist import BLOCK, Blocklist, BlocklistConfig
 from pipeline.errors import RequestError
+from tests.patience import in_time
 
 
 def stage(*lists: Path) -> Blocklist:
@@ -136,9 +136,7 @@ def test_a_million_entries(tmp_path: Path) -> None:
     hosts = [f"{random_.getrandbits(64):x}.example{i % 97}.net" for i in range(1_000_000)]
     path = written(tmp_path / "many.txt", "\n".join(hosts))
     assert path.stat().st_size > BLOCK  # entries lie across blocks
-    before = time.process_time()
-    found = stage(path)
-    assert time.process_time() - before < 20
+    found = in_time(4, lambda: stage(path))
     assert len(found.blocks.hashes) == len(set(hosts))
     assert found.blocks.hashes.nbytes + found.blocks.lists.nbytes == 10 * len(set(hosts))
     asked = random_.sample(hosts, 2000)

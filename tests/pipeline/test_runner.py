@@ -224,7 +224,7 @@ def start_driver(folder, cluster=None):
 
 
 def wait_for_units(folder, count, process):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while len(list(Path(folder, "lengths").glob("_tasks/*.json"))) < count:
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
@@ -261,7 +261,7 @@ def test_a_killed_or_stopped_run_is_continued(tmp_path, undisturbed, number):
     wait_for_units(tmp_path, 2, driver)
     family = psutil.Process(driver.pid).children(recursive=True)
     driver.send_signal(number)
-    driver.communicate(timeout=60)
+    driver.communicate(timeout=120)
     assert driver.returncode != 0
     _, alive = psutil.wait_procs(family, timeout=30)
     assert not alive  # neither workers nor their children outlive the run

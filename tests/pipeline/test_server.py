@@ -214,7 +214,7 @@ def test_serve_stops_cleanly_while_starting(tiny_llama: Path, tmp_path, number):
 
     assert wait_until(vllm_is_up)
     process.send_signal(number)
-    said, errors = process.communicate(timeout=40)
+    said, errors = process.communicate(timeout=120)
     assert (process.returncode, errors) == (0, "")
     assert said.splitlines()[-1] == "stopping"
     assert group_members(children[0]) == []

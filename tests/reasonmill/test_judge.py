@@ -183,9 +183,9 @@ def test_ctrl_c_keeps_what_was_judged(tmp_path, functions):
         time.sleep(0.01)
     inside = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 130 and "What is finished is kept" in said, said
-    _, alive = psutil.wait_procs(inside, timeout=5)
+    _, alive = psutil.wait_procs(inside, timeout=30)
     assert not alive
     judged = {
         row["request_id"] for name in out.glob("_book/*.parquet") for row in pq.read_table(name).to_pylist()

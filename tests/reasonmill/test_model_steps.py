@@ -62,7 +62,7 @@ def test_a_training_writes_its_checkpoint_however_the_run_ends(tmp_path, number)
     wait_until((tmp_path / "ready").exists)
     os.kill(run.pid, number)
     wait_until((tmp_path / "checkpoint").exists)
-    run.wait(30)
+    run.wait(120)
 
 
 def test_a_program_that_fails_is_an_error_with_its_status(tmp_path, capfd):

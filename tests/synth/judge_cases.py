@@ -580,7 +580,8 @@ def attack(place):
     cpu_seconds=1.0,
 )
 ATTACKS["a huge value"] = Attack(
-    "def attack(place):\n    return 'x' * (100 << 20)", reasons=("output_limit", "out_of_memory", "crashed")
+    "def attack(place):\n    return 'x' * (100 << 20)",
+    reasons=("output_limit", "out_of_memory", "crashed", "timeout"),
 )
 ATTACKS["a value that grows when it is written"] = Attack(
     "def attack(place):\n    x = ['x' * 1000] * 100\n    for _ in range(20): x = [x] * 100\n    return x",

@@ -45,7 +45,7 @@ def children():
 def no_process_is_left():
     before = children()
     yield
-    _, alive = psutil.wait_procs(children() - before, timeout=5)
+    _, alive = psutil.wait_procs(children() - before, timeout=30)
     assert not alive
 
 
@@ -79,13 +79,13 @@ def test_judgements_come_in_the_order_of_the_jobs_whatever_the_programs_do(no_pr
 def test_one_broken_judgement_stops_no_other(no_process_is_left):
     with JudgePool(workers=2) as pool:
         broken = pool.submit(square(language="cobol"))
-        assert pool.submit(square()).result(30).verdict.passed
-        assert broken.result(30).verdict[:2] == ("undecided", "judge_failed")
+        assert pool.submit(square()).result(120).verdict.passed
+        assert broken.result(120).verdict[:2] == ("undecided", "judge_failed")
 
 
 @needs_sandbox
 def test_leaving_by_an_exception_ends_what_runs_and_drops_what_waits(no_process_is_left):
-    sleeper = square(program="import time\ndef square(n): time.sleep(60)", limits=Limits(wall_seconds=60))
+    sleeper = square(program="import time\ndef square(n): time.sleep(600)", limits=Limits(wall_seconds=600))
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt), JudgePool(workers=2) as pool:
         futures = [pool.submit(sleeper) for _ in range(6)]
@@ -93,7 +93,7 @@ def test_leaving_by_an_exception_ends_what_runs_and_drops_what_waits(no_process_
             time.sleep(0.01)
         assert futures[5].cancel()
         raise KeyboardInterrupt
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 120
     assert {future.result().verdict[:2] for future in futures[:2]} == {("undecided", "pool_closed")}
     assert all(future.cancelled() for future in futures[2:])
     with pytest.raises(RuntimeError, match="closed"):
@@ -149,7 +149,7 @@ def test_without_isolation_there_is_no_pool_unless_asked_for(monkeypatch, tmp_pa
         JudgePool()
     assert str(refused.value) == sandbox.unavailable() and "bubblewrap" in str(refused.value)
     with JudgePool(workers=1, unsafe=True) as pool:
-        assert pool.submit(square()).result(30).verdict.passed
+        assert pool.submit(square()).result(120).verdict.passed
 
 
 @needs_sandbox
@@ -172,8 +172,8 @@ def test_a_dask_worker_that_dies_costs_a_repeat():
         victim = next(iter(client.run(os.getpid).values()))
         time.sleep(0.2)
         os.kill(victim, signal.SIGKILL)
-        assert [future.result(60).verdict[:2] for future in futures] == [("right", None)] * 5
-        assert timeout.result(60).passes == [True, True, False, False]
+        assert [future.result(120).verdict[:2] for future in futures] == [("right", None)] * 5
+        assert timeout.result(120).passes == [True, True, False, False]
 
 
 # ---- the reference check ----

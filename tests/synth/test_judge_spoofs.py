@@ -17,11 +17,12 @@ from judge_cheats import ALL_DESCRIPTORS, CHEATS
 from synth.verify import code
 from synth.verify.isolation import sandbox
 from synth.verify.task import Asserts, Call, Stdio, Task
+from tests.patience import in_time
 
 pytestmark = pytest.mark.skipif(
     sandbox.unavailable() is not None, reason=f"no sandbox here: {sandbox.unavailable()}"
 )
-QUICK = code.Limits(cpu_seconds=1, wall_seconds=4, memory_bytes=512 << 20)
+QUICK = code.Limits(cpu_seconds=2, wall_seconds=10, memory_bytes=512 << 20)
 
 TESTS: dict[str, tuple[Stdio | Call | Asserts, ...]] = {  # of total(numbers): twice their sum
     "call": (Call([[4001, 5002]], {}, 18006), Call([[7007]], {}, 14014), Call([[45009]], {}, 90018)),
@@ -114,10 +115,9 @@ def test_no_value_holds_the_judge_itself(any_order):
     program += "def total(i):\n    everywhere(('{\"value\": %s}\\n' % values[i]()).encode())\n    os._exit(0)"
     expected = {5: list(range(109_999)), 9: {"1": 2}, 11: [[-1]] * 3000}
     tests = [Call([i], {}, expected.get(i, 12)) for i in range(len(HEAVY))]
-    began = time.process_time()
-    found = judged(program, *tests, any_order=any_order, limits=replace(QUICK, cpu_seconds=2, timeouts=0))
+    limits = replace(QUICK, cpu_seconds=2, timeouts=0)
+    found = in_time(2, lambda: judged(program, *tests, any_order=any_order, limits=limits), time.process_time)
     assert not any(passed is not False for passed in found.passes), found
-    assert time.process_time() - began < 8, "more than half a second each"
 
 
 @pytest.mark.parametrize(
@@ -127,11 +127,10 @@ def test_no_value_holds_the_judge_itself(any_order):
      "import" + " " * 100_000 + "x", "import " + "a," * 50_000 + "!"],
 )  # fmt: skip
 def test_no_text_holds_the_judge_itself(answer):
-    began = time.process_time()
     for tests, function in ((TESTS["call"], "total"), (TESTS["stdio"], None)):
-        found = code.check(answer, Task(tests, function=function, stub="def total(numbers):\n"), QUICK)
+        task = Task(tests, function=function, stub="def total(numbers):\n")
+        found = in_time(0.2, lambda task=task: code.check(answer, task, QUICK), time.process_time)
         assert found.verdict == "wrong", found
-    assert time.process_time() - began < 2
 
 
 # ---- what a program can know ----------------------------------------------------------------------------------------

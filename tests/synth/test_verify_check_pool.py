@@ -17,11 +17,12 @@ from synth.verify.check import Checker
 from synth.verify.check_pool import CheckPool
 from synth.verify.isolation import sandbox
 from synth.verify.task import Call, Task
+from tests.patience import in_time
 
 needs_sandbox = pytest.mark.skipif(sandbox.unavailable() is not None, reason="nothing isolates programs here")
 HALF = (r"\boxed{\frac{1}{2}}", {"kind": "math", "answer": "0.5"}, "stop")
 SQUARES = Task(tuple(Call([n], {}, n * n) for n in range(3)), function="square").to_check()
-SLEEPS = "```python\nimport time\ndef square(n):\n    time.sleep(60)\n```"
+SLEEPS = "```python\nimport time\ndef square(n):\n    time.sleep(600)\n```"
 
 
 def children():
@@ -32,7 +33,7 @@ def children():
 def no_process_is_left():
     before = set(children())
     yield
-    _, alive = psutil.wait_procs(set(children()) - before, timeout=5)
+    _, alive = psutil.wait_procs(set(children()) - before, timeout=30)
     assert not alive
 
 
@@ -52,7 +53,7 @@ def test_the_verdicts_are_those_of_one_process(no_process_is_left):
     asked = list(cases())
     with CheckPool(workers=2) as pool:
         futures = [pool.submit(*case) for case in asked]
-        found = [future.result(60) for future in futures]
+        found = [future.result(120) for future in futures]
     with Checker() as checker:
         assert found == [checker.check(*case, every_test=True) for case in asked]
     assert pool.starts == 2
@@ -62,16 +63,16 @@ def test_the_verdicts_are_those_of_one_process(no_process_is_left):
 def test_programs_run_in_their_sandbox(no_process_is_left):
     answer = "```python\ndef square(n):\n    return n + n\n```"
     with CheckPool(workers=1) as pool:
-        found = pool.submit(answer, SQUARES, "stop").result(60)
+        found = pool.submit(answer, SQUARES, "stop").result(120)
         assert (found.verdict.reason, found.passes) == ("tests_failed", (True, False, True))
-        assert pool.submit(answer, SQUARES, "stop", every_test=False).result(60).passes == (False,)
+        assert pool.submit(answer, SQUARES, "stop", every_test=False).result(120).passes == (False,)
         probe = "```python\nimport os\ndef square(n):\n    return n * n + len(os.listdir('/root'))\n```"
-        assert not pool.submit(probe, SQUARES, "stop").result(60).verdict.passed
+        assert not pool.submit(probe, SQUARES, "stop").result(120).verdict.passed
 
 
 def when_busy(pool, text):
     """The children of this process once one of their descendants sleeps in a program."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         workers = [
             child for child in psutil.Process().children() if "check_pool" in " ".join(child.cmdline())
@@ -89,26 +90,26 @@ def test_a_killed_child_costs_a_repeat_and_a_second_one_the_verdict(no_process_i
         first = when_busy(pool, 2)[0]
         waiting = pool.submit(*HALF)
         first.send_signal(signal.SIGKILL)
-        first.wait(10)
+        first.wait(60)
         while (second := when_busy(pool, 2)[0]).pid == first.pid:
             time.sleep(0.02)
         assert not future.done()
         second.send_signal(signal.SIGKILL)
-        found = future.result(30)
+        found = future.result(120)
         assert (found.verdict[:2], found.passes) == (("undecided", "worker_lost"), (None,) * 3)
-        assert waiting.result(30).verdict.passed  # the others go on
+        assert waiting.result(120).verdict.passed  # the others go on
         assert (pool.starts, pool.lost) == (3, 2)
 
 
 @needs_sandbox
 def test_a_deadline_ends_what_runs(no_process_is_left):
     with CheckPool(workers=1, code_seconds=1.5) as pool:
-        assert pool.submit(*HALF).result(60).verdict.passed
+        assert pool.submit(*HALF).result(120).verdict.passed
         began = time.monotonic()
-        found = pool.submit(SLEEPS, SQUARES, "stop").result(60)
-        assert 1.4 < time.monotonic() - began < 10
+        found = pool.submit(SLEEPS, SQUARES, "stop").result(120)
+        assert 1.4 < time.monotonic() - began < 120
         assert (found.verdict[:2], found.passes) == (("undecided", "timeout"), (None,) * 3)
-        assert pool.submit(*HALF).result(60).verdict.passed
+        assert pool.submit(*HALF).result(120).verdict.passed
         assert pool.overran == 1
 
 
@@ -119,9 +120,9 @@ def test_a_child_that_computes_without_end_is_killed(no_process_is_left, monkeyp
     assert boot != check_pool.BOOT
     monkeypatch.setattr(check_pool, "BOOT", boot)
     with CheckPool(workers=1, seconds=1.0) as pool:
-        found = pool.submit("words", {"kind": "text"}, "stop").result(60)
+        found = pool.submit("words", {"kind": "text"}, "stop").result(120)
         assert found.verdict[:2] == ("undecided", "timeout")
-        assert pool.submit(*HALF).result(60).verdict.passed
+        assert pool.submit(*HALF).result(120).verdict.passed
 
 
 @needs_sandbox
@@ -132,7 +133,7 @@ def test_closing_drops_what_runs_and_what_waits(no_process_is_left):
     assert cancelled.cancel()
     began = time.monotonic()
     pool.close()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 120
     for future in (running, waiting):
         assert future.result(0).verdict[:2] == ("undecided", "pool_closed")
     with pytest.raises(RuntimeError, match="closed"):
@@ -156,7 +157,7 @@ def test_children_end_with_a_parent_that_is_killed(tmp_path):
         cwd=Path(__file__).parents[2],
     )
     assert parent.stdout.readline() == b"busy\n"
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while (
         len(family := psutil.Process(parent.pid).children(recursive=True)) < 3 and time.monotonic() < deadline
     ):
@@ -164,15 +165,17 @@ def test_children_end_with_a_parent_that_is_killed(tmp_path):
     assert len(family) >= 3  # the child, and the program in its sandbox
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
-    _, alive = psutil.wait_procs(family, timeout=5)
+    _, alive = psutil.wait_procs(family, timeout=30)
     assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+
+
+def ask_4000(pool: CheckPool, check: dict[str, str]) -> None:
+    futures = [pool.submit(rf"So it is \boxed{{{n}}}.", check, "stop") for n in range(4000)]
+    assert sum(future.result().verdict.passed for future in futures) == 1
 
 
 def test_thousands_of_short_answers_a_second():
     with CheckPool(workers=1) as pool:
         for check in ({"kind": "digits", "answer": "1036"}, {"kind": "math", "answer": "1036"}):
-            began = time.process_time()
-            futures = [pool.submit(rf"So it is \boxed{{{n}}}.", check, "stop") for n in range(4000)]
-            assert sum(future.result().verdict.passed for future in futures) == 1
-            assert 4000 / (time.process_time() - began) > 2000
+            in_time(1, lambda check=check: ask_4000(pool, check), time.process_time)
         assert pool.starts == 0  # decided here: no child was needed

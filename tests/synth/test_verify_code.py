@@ -17,11 +17,12 @@ from synth.verify.programs.compare import same_output, same_value
 from synth.verify.programs.solution import program_of
 from synth.verify.programs.values import decode, encode
 from synth.verify.task import Asserts, Call, Stdio, Task
+from tests.patience import in_time
 
 needs_sandbox = pytest.mark.skipif(
     sandbox.unavailable() is not None, reason=f"no sandbox here: {sandbox.unavailable()}"
 )
-QUICK = code.Limits(cpu_seconds=1, wall_seconds=4)
+QUICK = code.Limits(cpu_seconds=2, wall_seconds=10)
 PROMPT = textwrap.dedent(
     '''
     from typing import List
@@ -78,7 +79,7 @@ def task(*tests: Stdio | Call | Asserts, **named) -> Task:
         (block("import no_such_module\ndef total(numbers): return 0"), "wrong", "does_not_run"),
         (block("def other(numbers):\n    return 0"), "wrong", "no_function"),
         (PROMPT, "wrong", "no_code"),
-        (block("def total(numbers):\n    return 'x' * (100 << 20)"), "wrong", "output_limit"),
+        (block("def total(numbers):\n    return 'x' * (8 << 20)"), "wrong", "output_limit"),
         (
             block(FORGED),
             "wrong",
@@ -251,10 +252,9 @@ def test_cpp():
     ],
 )
 def test_a_value_neither_holds_the_judge_nor_makes_itself_undecided(test, value):
-    began = time.process_time()
-    found = code.judge(f"def f(): return {value}", Task((Asserts(test),), function="f"))
+    task = Task((Asserts(test),), function="f")
+    found = in_time(1, lambda: code.judge(f"def f(): return {value}", task), time.process_time)
     assert found.verdict[:2] == ("wrong", "tests_failed")
-    assert time.process_time() - began < 3
 
 
 @needs_sandbox

@@ -100,7 +100,7 @@ def test_a_small_table():
     for row, found in zip(table, outcome.kept.to_pylist(), strict=True):
         assert (found["verdict"], found["verdict_reason"]) == row[4:], found
         assert found["verdict_passed"] is (row[4] in ("right", "accepted"))
-    _, left = psutil.wait_procs(set(psutil.Process().children(recursive=True)) - before, timeout=5)
+    _, left = psutil.wait_procs(set(psutil.Process().children(recursive=True)) - before, timeout=30)
     assert not left
 
 

@@ -230,7 +230,7 @@ def test_a_witness_does_not_outlive_the_process_that_asked_it(exported):
         time.sleep(0.02)
     asking.kill()
     asking.wait()
-    _, alive = psutil.wait_procs(running, timeout=5)
+    _, alive = psutil.wait_procs(running, timeout=30)
     for process in alive:
         process.kill()
     assert running and not alive

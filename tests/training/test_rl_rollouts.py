@@ -88,12 +88,12 @@ def test_a_signal_while_weights_are_exchanged_ends_the_iteration(tmp_path: Path)
     generator = rollouts._generator
     assert isinstance(generator, TorchGenerator)
     # Its thread is held up by a message before the new weights.
-    generator._abort = lambda request_id: goes_on.wait(20)  # type: ignore[assignment,method-assign]
+    generator._abort = lambda request_id: goes_on.wait(600)  # type: ignore[assignment,method-assign]
     generator._inbox.put(("abort", ""))
     threading.Timer(0.3, stopped.append, args=(15,)).start()
     began = time.monotonic()
     assert not rollouts.collect(1, tmp_path / "base", 1, stopped, lambda judged: None)
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 120
     goes_on.set()
     rollouts.close()
 
