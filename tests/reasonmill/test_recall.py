@@ -18,6 +18,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 import reasonmill.recall
 from filters.taxonomy.label import Label, labelled
@@ -295,6 +298,46 @@ def test_a_killed_loop_goes_on_and_shards_do_not_matter(milled, tmp_path, rater,
     run(folder, pool_of(150, "score_depth > 2"))
     with pytest.raises(RequestError, match="is spread over score_depth, which changes with every tagger"):
         mill(folder, rater)
+
+
+@pytest.fixture(scope="module")
+def small_model(tmp_path_factory):
+    """A folder as transformers saves it: random weights, one token a word of the corpus."""
+    words = sorted({word for row in ROWS for word in row["text"].split()[1:]})
+    tokenizer = Tokenizer(models.WordLevel({word: n for n, word in enumerate(["[UNK]", *words])}, "[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    folder = tmp_path_factory.mktemp("model")
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]").save_pretrained(folder)
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    BertModel(BertConfig(vocab_size=len(words) + 1, max_position_embeddings=64, **sizes)).save_pretrained(
+        folder
+    )
+    return str(folder)
+
+
+@pytest.mark.parametrize("kind", ["fasttext", "lm"])
+def test_any_kind_of_tagger_can_be_taught_in_rounds(tmp_path, rater, small_model, kind):
+    folder = write_run(tmp_path / "run", rater)
+    if kind == "lm":
+        student = {
+            "model": small_model,
+            "options": {
+                "context": 48,
+                "epochs": 30,
+                "batch_tokens": 768,
+                "learning_rate": 5e-3,
+                "head_factor": 4.0,
+            },
+        }
+    else:
+        student = {"options": {"buckets": 1 << 12}}
+    found = mill(folder, rater, kind=kind, rounds=3, **student)
+    assert open_tagger(folder / "recall" / "tagger").kind == kind
+    good = {id_ for id_, is_good in TRUTH.items() if is_good}
+    last = called_good(folder, len(found["rounds"]) - 1)
+    assert len(last & good) / len(good) > 0.9 and len(last & good) / len(last) > 0.9
+    assert "good documents are new" in found["stopped"]
 
 
 @pytest.mark.parametrize(
