@@ -114,6 +114,9 @@ LARGEST = 40_000  # bytes of a source file, five times as many of others are rea
 SHORTEST, LONGEST = 25, 1200  # words
 WITH_LEFTOVERS = 0.15  # of the documents have some of a site's menus and footers around them
 SAME = 0.7  # resemblance of MinHash signatures from which a document is a near-duplicate
+MARGIN = re.compile(
+    r"^[ \t]*(?:/?\*+/?|#+|//+|;+|--)[ \t]+", re.M
+)  # of a comment: a licence with it is the same licence
 
 
 class Document(NamedTuple):
@@ -469,7 +472,7 @@ def _stem(name: str) -> str:
 
 def _without_copies(documents: list[Document]) -> list[Document]:
     """Without those that resemble an earlier one."""
-    marks = signatures(pa.array([document.text for document in documents]))
+    marks = signatures(pa.array([MARGIN.sub("", document.text) for document in documents]))
     earlier: dict[int, list[int]] = defaultdict(list)  # band → kept documents
     kept = []
     for i, keys in enumerate(band_keys(marks).tolist()):
