@@ -25,9 +25,9 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
-import yaml
 from pydantic import Field, model_validator
 
+from filters.policy_rules import SQL, read_rules, what_is_wrong
 from pipeline import dataset, view
 from pipeline.errors import RequestError
 from pipeline.stage import MapStage, Outcome, Reason, StageConfig
@@ -57,11 +57,11 @@ class Policy(MapStage):
         file: str | None = Field(
             None, description="YAML file with `drop`, `weight` and `group`, instead of giving them here"
         )
-        drop: dict[str, str] = Field(
+        drop: dict[str, SQL] = Field(
             {}, description="reason: SQL condition over the columns of `docs`; true drops"
         )
-        weight: str = Field("1.0", description="SQL expression: sampling weight of a kept document")
-        group: dict[str, str] = Field(
+        weight: SQL = Field("1.0", description="SQL expression: sampling weight of a kept document")
+        group: dict[str, SQL] = Field(
             {},
             description='name: SQL condition; the first that is true is the document\'s group, else "other"',
         )
@@ -76,16 +76,7 @@ class Policy(MapStage):
                 raise ValueError(
                     "give either `file` or `drop`, `weight` and `group`, not both: one place for the rules"
                 )
-            path = Path(str(given["file"]))
-            try:
-                rules = yaml.safe_load(path.read_text(encoding="utf-8"))
-            except (OSError, yaml.YAMLError) as error:
-                raise ValueError(f"cannot read policy file {path}: {error}") from None
-            if not isinstance(rules, dict) or set(rules) - {"drop", "weight", "group"}:
-                raise ValueError(
-                    f"policy file {path} must hold `drop` (reason: condition) and may hold `weight` and `group`"
-                )
-            return rules
+            return read_rules(Path(str(given["file"])))
 
     def check(self, schema: pa.Schema | None) -> None:
         if clash := sorted(name for name in self.config.drop if "," in name):
@@ -93,6 +84,9 @@ class Policy(MapStage):
                 f"policy rule {clash[0]!r}: a name must not hold a comma, which stands between names."
             )
         if schema is not None:
+            for name, rule, _ in self._rules():
+                if why := what_is_wrong(self._connection, rule, schema.names):
+                    raise RequestError(f"policy rule {name!r}: {rule.strip()}: {why}")
             self.process(schema.empty_table())
 
     def files(self) -> dict[str, str]:
@@ -103,15 +97,16 @@ class Policy(MapStage):
 
     @functools.cached_property
     def _connection(self) -> duckdb.DuckDBPyConnection:
-        return duckdb.connect(config={"threads": 1})
+        # A rule reads the documents only: another file would be no part of what decides whether to run again.
+        return duckdb.connect(config={"threads": 1, "enable_external_access": "false"})
 
     def process(self, batch: pa.Table) -> Outcome:
         rules = list(self.config.drop)
         said = self._evaluate(
             batch,
             [
-                *(f"coalesce(CAST(({rule}) AS BOOLEAN), false)" for rule in self.config.drop.values()),
-                f"CAST(({self.config.weight}) AS DOUBLE)",
+                *(f"coalesce(CAST(({rule}\n) AS BOOLEAN), false)" for rule in self.config.drop.values()),
+                f"CAST(({self.config.weight}\n) AS DOUBLE)",
                 group_expression(self.config.group),
             ],
         )
@@ -140,19 +135,22 @@ class Policy(MapStage):
             self._connection.unregister("docs")
 
     def _answer(self, expressions: list[str]) -> pa.Table:
-        # A rule sees one document at a time; SQL refuses aggregates and windows in a WHERE, so we need not look.
+        # A rule sees one document at a time; SQL refuses aggregates and windows in a WHERE.
         alone = " OR ".join(f"({expression}) IS NULL" for expression in expressions)
         self._connection.execute(f"SELECT 1 FROM docs WHERE {alone} LIMIT 0")
         columns = ", ".join(f"({expression}) AS c{n}" for n, expression in enumerate(expressions))
         return self._connection.sql(f"SELECT {columns} FROM docs").to_arrow_table()
 
+    def _rules(self) -> list[tuple[str, str, str]]:
+        """All SQL of the policy: name, expression, type."""
+        conditions = (*self.config.drop.items(), *self.config.group.items())
+        return [*((*rule, "BOOLEAN") for rule in conditions), ("weight", self.config.weight, "DOUBLE")]
+
     def _name_the_wrong_one(self, columns: str) -> None:
         """Together they fail: raises `RequestError` for the first that fails alone."""
-        config = self.config
-        conditions = [(*rule, "BOOLEAN") for rule in (*config.drop.items(), *config.group.items())]
-        for name, expression, kind in [*conditions, ("weight", config.weight, "DOUBLE")]:
+        for name, expression, kind in self._rules():
             try:
-                self._answer([f"CAST(({expression}) AS {kind})"])
+                self._answer([f"CAST(({expression}\n) AS {kind})"])
             except duckdb.Error as error:
                 raise RequestError(
                     f"policy rule {name!r}: {expression}: {str(error).splitlines()[0]}. {columns}"
@@ -163,9 +161,10 @@ def group_expression(groups: Mapping[str, str]) -> str:
     """SQL that names a document's group: the first whose condition holds, else "other".
 
     >>> print(group_expression({"maths": "formulas > 3"}))
-    CASE WHEN CAST((formulas > 3) AS BOOLEAN) THEN 'maths' ELSE 'other' END
+    CASE WHEN CAST((formulas > 3
+    ) AS BOOLEAN) THEN 'maths' ELSE 'other' END
     """
-    cases = [f"WHEN CAST(({rule}) AS BOOLEAN) THEN {_literal(name)}" for name, rule in groups.items()]
+    cases = [f"WHEN CAST(({rule}\n) AS BOOLEAN) THEN {_literal(name)}" for name, rule in groups.items()]
     return f"CASE {' '.join(cases)} ELSE 'other' END" if cases else "'other'"
 
 
@@ -206,7 +205,8 @@ WITH told AS (
     SELECT id, reason, string_split(detail, ', ') AS hits FROM dropped WHERE stage = 'policy'
 ), grouped AS (
     SELECT "group", reason, hits
-    FROM (SELECT id, coalesce(CAST(({by}) AS VARCHAR), 'unknown') AS "group" FROM docs) LEFT JOIN told USING (id)
+    FROM (SELECT id, coalesce(CAST(({by}
+    ) AS VARCHAR), 'unknown') AS "group" FROM docs) LEFT JOIN told USING (id)
 ), sizes AS (
     SELECT "group", count(*) AS documents FROM grouped GROUP BY ALL
 ), counted AS (

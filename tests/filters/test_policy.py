@@ -4,6 +4,7 @@ import random
 
 import pyarrow as pa
 import pytest
+from pydantic import ValidationError
 
 from filters.policy import Policy, effects, markdown
 from filters.signals import Signals
@@ -215,3 +216,73 @@ def test_effects_of_a_policy_that_has_not_decided_about_these_documents(tmp_path
     (tmp_path / "newer").rename(tmp_path / "documents")
     with pytest.raises(RequestError, match="run `policy` again"):
         effects(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("rule", "why"),
+    [
+        ("signal_words < (SELECT avg(signal_words) FROM docs)", "one document at a time"),
+        ("id IN (SELECT id FROM docs LIMIT 1)", "one document at a time"),
+        ("random() < 0.5", "random does not say the same each time"),
+        ("now() > TIMESTAMP '2026-01-01'", "now does not say the same"),
+        ("current_date > DATE '2026-01-01'", "current_date does not say the same"),
+        ("COLUMNS('signal_.*') > 3", "a rule is one expression"),
+        ("signal_words, 1", "one expression"),
+        ("signal_words < 5) OR (true", "syntax error"),
+        ("signal_words < 5; SELECT true", "more than one statement"),
+        ("true FROM docs", "one expression"),
+        ("signal_words < 5;", "leave out the semicolon"),
+        (" ", "it is empty"),
+    ],
+)
+def test_a_rule_is_one_steady_expression_about_one_document(rule, why):
+    for given in ({"drop": {"odd": rule}}, {"group": {"odd": rule}}):
+        with pytest.raises(RequestError, match=f"policy rule 'odd'.*{why}"):
+            Policy(Policy.Config(**given)).check(DOCS.schema)
+    with pytest.raises(RequestError, match=f"policy rule 'weight'.*{why}"):
+        Policy(Policy.Config(weight=rule)).check(DOCS.schema)
+
+
+def test_no_rule_reads_a_file(tmp_path):
+    (tmp_path / "ids.csv").write_text("id\nlong\n")
+    with pytest.raises(RequestError, match="policy rule 'listed'"):
+        Policy(Policy.Config(drop={"listed": f"'{tmp_path}/ids.csv' IN (SELECT 1)"})).check(DOCS.schema)
+    with pytest.raises(RequestError, match="policy rule 'listed'"):
+        Policy(Policy.Config(drop={"listed": f"read_text('{tmp_path}/ids.csv') IS NULL"})).process(DOCS)
+
+
+def test_a_rule_may_end_in_a_comment():
+    rules = {"too_short": "signal_words < 50 -- stubs"}
+    policy = Policy(Policy.Config(drop=rules, weight="2.0 -- each", group={"all": "true -- of them"}))
+    policy.check(DOCS.schema)
+    outcome = policy.process(DOCS)
+    assert [reason.id for reason in outcome.dropped] == ["short", "short_copy"]
+    assert outcome.kept.to_pylist()[0] == {"id": "long", "policy_weight": 2.0, "policy_group": "all"}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            b"drop:\n  a: signal_words < 5\n  a: signal_words > 4\n",
+            "policy.yaml:3: a stands twice, first in line 2",
+        ),
+        (b"drop: {}\ngroup:\n  x: 'true'\ndrop: {a: 'true'}\n", "policy.yaml:4: drop stands twice"),
+        (b"drop: {a: [1, 2]}", r"policy.yaml: drop.a must be SQL, not list: write it in quotes"),
+        (b"drop: [signal_words]", "policy.yaml: `drop` must be a mapping"),
+        ("drop: {a: \"x = 'ä'\"}".encode("latin-1"), "policy.yaml: it is not UTF-8 text"),
+        (b"drop: {a", "cannot read policy file .*policy.yaml"),
+        (b"drops: {}", "policy.yaml must hold `drop`"),
+    ],
+)
+def test_a_file_that_is_no_policy_is_named(tmp_path, text, told):
+    (tmp_path / "policy.yaml").write_bytes(text)
+    with pytest.raises(ValidationError, match=told):
+        Policy.Config(file=str(tmp_path / "policy.yaml"))
+
+
+def test_what_yaml_reads_as_a_number_or_a_truth_is_sql(tmp_path):
+    (tmp_path / "policy.yaml").write_text("drop:\n  # none yet\ngroup: {all: true}\nweight: 2")
+    config = Policy.Config(file=str(tmp_path / "policy.yaml"))
+    assert (config.drop, config.group, config.weight) == ({}, {"all": "true"}, "2")
+    assert Policy.Config(group={"all": True}).group == {"all": "true"}
