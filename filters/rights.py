@@ -1,67 +1,27 @@
 """What may be done with each document: the class of its licence, and whether its page or site opts out of training.
 
 Read from what the document's metadata say (`licence`, `reservations`), never from its text, and from the robots.txt and
-tdmrep.json of its site where the user has captures of them (`site_rules`). A licence is put into a class by name, a
-signal for the policy and no legal advice: the strictest term in it counts, so that CC BY-NC-SA is `non_commercial`, and a
-licence that is named but not known here is `other`.
+tdmrep.json of its site where the user has captures of them (`site_rules`). How a licence is put into a class:
+`filters.licences`.
 """
 
 from __future__ import annotations
 
-import functools
 import re
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
+from filters.licences import licence_class
 from filters.site_captures import SiteCaptures
 from filters.site_rules import Said
 from pipeline.errors import RequestError
 from pipeline.models import sha256_of
 from pipeline.stage import MapStage, Outcome, StageConfig
 
-Licence = Literal["public_domain", "permissive", "share_alike", "non_commercial", "no_derivatives", "other"]
-
-SHARE_ALIKE = (
-    "GPL AGPL LGPL MPL EPL CDDL EUPL OSL GFDL FDL ODBL CPL CECILL CERN-OHL-S CERN-OHL-W QPL SLEEPYCAT CPAL"
-)
-PERMISSIVE = (
-    "MIT MIT-0 X11 BSD BSD-2-CLAUSE BSD-3-CLAUSE BSD-4-CLAUSE APACHE ISC ZLIB PSF PYTHON BSL BOOST NCSA POSTGRESQL "
-    "ARTISTIC W3C ODC-BY CDLA-PERMISSIVE OFL OPENSSL RUBY PHP HPND LIBPNG CURL BLUEOAK ECL UPL AFL MS-PL OGL TCL VIM "
-    "LPPL UNICODE ETALAB EDL FTL ICU"
-)
-PUBLIC = "CC0 PDM PDDL UNLICENSE WTFPL 0BSD PUBLIC-DOMAIN PUBLICDOMAIN BLESSING SAX-PD"
-CREATIVE_COMMONS = re.compile(
-    r"creativecommons\.org/licenses/([a-z-]+)|\bcc[ -]*((?:by|nc|sa|nd|sampling)(?:[ -]+(?:nc|sa|nd))*)\b"
-)
-WORDINGS: tuple[tuple[str, Licence], ...] = (  # in lower case; the first that is found decides
-    (r"all rights reserved|proprietary|\bno licen[cs]e\b|unlicensed|see licen[cs]e|copyright only", "other"),
-    (r"creativecommons\.org/(publicdomain/(zero|mark)|share-your-work/public-domain)", "public_domain"),
-    (r"\bno[ -]?deriv", "no_derivatives"),
-    (r"non[ -]?commercial", "non_commercial"),
-    (r"share[ -]?alike|copyleft|gnu .*(general|lesser|affero|documentation)", "share_alike"),
-    (
-        r"\b(lesser|affero|general) public licen[cs]e|mozilla public|eclipse public|open database",
-        "share_alike",
-    ),
-    (r"public[ -]domain|\bcc[ -]?(0|zero)\b|unlicense\.org", "public_domain"),
-    (
-        r"creative commons attribution|\battribution( \d\.\d)?( international| generic| unported)?$",
-        "permissive",
-    ),
-    (r"opensource\.org/licen[cs]es?/(mit|isc|zlib|apache|bsd)", "permissive"),
-    (r"\bgnu\.org/(licenses|copyleft)/", "share_alike"),
-    (r"\bapache\.org/licenses|\b(mit|bsd|apache|isc|zlib|expat)([ -]style)? licen[cs]e\b", "permissive"),
-    (r"\bapache( software)? licen[cs]e|\bboost software|\bpython software foundation", "permissive"),
-    (r"open government licen[cs]e|nationalarchives\.gov\.uk/doc/open-government", "permissive"),
-    (r"opensource\.org/licen[cs]es?/(l?a?gpl|mpl|epl|eupl|cddl|osl)", "share_alike"),
-)
-STRICTER: tuple[Licence, ...] = (  # of licences that all hold ("AND"), the last in this order counts
-    "public_domain", "permissive", "share_alike", "non_commercial", "no_derivatives", "other",
-)  # fmt: skip
 # Robots that gather text for models, by what their operators say of them: what is said to them is said to us. Not those
 # that fetch for a search index or a reader's question (OAI-SearchBot, Claude-User), nor Applebot without "-Extended".
 TRAINING_ROBOTS = (
@@ -75,44 +35,6 @@ OPT_OUT = (
     r"|content-usage: (?:train-)?(?:gen)?ai=n|(?:%s): (?:noindex|none))(?:$|; )"
 )
 NO_INDEX = r"(^|; |: )(noindex|none)($|; )"
-
-
-@functools.lru_cache(maxsize=65536)
-def licence_class(licence: str) -> Licence:
-    """The class of a licence written as an SPDX name or expression, a Creative Commons name or address, or in words.
-
-    In an SPDX expression the most liberal side of "OR" counts and the strictest side of "AND".
-
-    >>> licence_class("CC-BY-NC-SA-4.0"), licence_class("GPL-2.0-only OR MIT"), licence_class("© 2020 A. Person")
-    ('non_commercial', 'permissive', 'other')
-    """
-    said = " ".join(licence.split())
-    if re.fullmatch(r"[\w.+()-]+( (AND|OR|WITH|and|or) [\w.+()-]+)+", said):
-        said = re.sub(r"(?i) with [\w.+-]+", "", said).replace("(", "").replace(")", "")
-        choices = [re.split(r"(?i) and ", choice) for choice in re.split(r"(?i) or ", said)]
-        return min((max(map(_one, terms), key=STRICTER.index) for terms in choices), key=STRICTER.index)
-    return _one(said)
-
-
-def _one(licence: str) -> Licence:
-    if found := CREATIVE_COMMONS.search(licence.lower()):
-        terms = set(re.split("[ -]+", found[1] or found[2]))
-        return (
-            "no_derivatives" if "nd" in terms
-            else "non_commercial" if "nc" in terms
-            else "share_alike" if "sa" in terms
-            else "permissive" if "by" in terms
-            else "other"
-        )  # fmt: skip
-    name = re.sub(r"[ _]+", "-", licence.upper())
-    name = re.sub(r"^(LICENSEREF|GNU|THE)-", "", name)
-    for names, kind in ((PUBLIC, "public_domain"), (SHARE_ALIKE, "share_alike"), (PERMISSIVE, "permissive")):
-        if any(
-            re.fullmatch(rf"{known}(-?V?\d[\w.]*)?(-?(LICEN[CS]E|ONLY|OR-LATER|\+))*", name)
-            for known in names.split()
-        ):
-            return kind  # type: ignore[return-value]
-    return next((kind for pattern, kind in WORDINGS if re.search(pattern, licence.lower())), "other")
 
 
 class RightsConfig(StageConfig):

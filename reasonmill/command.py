@@ -419,7 +419,7 @@ def sheet(file: str, tagger: str | None) -> None:
     type=click.FloatRange(0, 1, max_open=True),
     default=0.1,
     show_default=True,
-    help="Mine hosts of which more documents are good.",
+    help="Mine hosts of which surely more is good: the lower end of the 95 % interval counts.",
 )
 @_with_student
 @click.option(
@@ -439,8 +439,9 @@ def recall(
 ) -> None:
     """Widen the labels of RUN where good documents are, and train its tagger again, until little new is found.
 
-    Hosts of which more than a tenth is good by the tagger are mined: more of their documents are labelled, as RUN's
-    pool and labels were made (stages `pool` and `label` come first), and the next tagger is taught with them.
+    Hosts with at least 5 documents, of which surely more than --host-share is good by the tagger (the lower end of
+    Wilson's 95 % interval of the share lies above it), are mined: more of their documents are labelled, as RUN's pool
+    and labels were made (stages `pool` and `label` come first), and the next tagger is taught with them.
 
     \b
     reasonmill recall runs/corpus --server http://localhost:8000/v1

@@ -40,8 +40,9 @@ NO_HOSTS = pa.table({"host": pa.array([], pa.string()), "documents": pa.array([]
 TO_READ = (
     "AUC and AP are the card's, recall and precision those of the condition; all four on hosts that this round's tagger "
     "was not taught, which are others in every round. Good: documents of the run that meet the condition; new: those "
-    "that did in no round before. Mined: labelled since the round before; missed before: good by their label, which the "
-    "tagger of the round before did not see."
+    f"that did in no round before. Rich: hosts with at least {FEWEST} documents, of whose share of good ones the lower end "
+    "of Wilson's 95 % interval lies above `host_share` (in `request.json`). Mined: labelled since the round before; "
+    "missed before: good by their label, which the tagger of the round before did not see."
 )
 
 
@@ -79,9 +80,10 @@ def count_round(
     """Count a run that the tagger in `folder` has just tagged; returns the round's record.
 
     Beside the tagger are written `documents.parquet` (id, host, good, labelled, label_good of what is good or labelled)
-    and `hosts.parquet` (hosts that are rich or were; the pool's next list). host_share: a host with more good documents
-    is rich. documents: how many to label next. share, seed: the tagger's, which say what was held out. earlier: folders
-    of the rounds before. hosts: the list that the present pool was drawn with.
+    and `hosts.parquet` (hosts that are rich or were; the pool's next list). host_share: a host of at least 5
+    documents is rich if the lower end of Wilson's 95 % interval of its share of good ones lies above it. documents: how
+    many to label next. share, seed: the tagger's, which say what was held out. earlier: folders of the rounds before.
+    hosts: the list that the present pool was drawn with.
     """
     with contextlib.closing(view.connect(run)) as connection:
         told = _in_place_of_scores(connection, dimensions)

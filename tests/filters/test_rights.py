@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from filters.rights import Rights, RightsConfig, licence_class
+from filters.licences import licence_class
+from filters.rights import Rights, RightsConfig
 from pipeline.documents import joined_reservations, reservations
 from pipeline.extract import Extract, extract
 from pipeline.read.warc import read
+from tests.patience import in_time
 
 PROSE = "The sum of the angles of a triangle is two right angles, which is proved by drawing a parallel. " * 5
 NO_AI = '<meta name="robots" content="index, NoAI, noimageai"><meta name="TDM-Reservation" content="1">'
@@ -135,7 +140,92 @@ def test_statements(name: str, value: str, expected: str | None) -> None:
     }.items(),
 )
 def test_licence_classes(kind: str, names: str) -> None:
+    assert_all(kind, names)
+
+
+def assert_all(kind: str, names: str) -> None:
     assert {name: licence_class(name) for name in names.split("|")} == dict.fromkeys(names.split("|"), kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    {
+        "permissive": "MIT OR GPL-2.0-only AND CC-BY-NC-4.0|( MIT OR GPL-2.0-only ) AND ISC|(MIT)|MIT/Apache-2.0"
+        "|MIT / Apache-2.0|MIT AND (GPL-2.0-only OR (ISC AND CC0-1.0))|apache-2.0 with llvm-exception|BSD/GPL",
+        "share_alike": "MIT License AND GPL-2.0-only|CC BY 4.0 AND GPL-3.0-only|MIT/Apache-2.0 AND MPL-2.0"
+        "|(GPL-2.0-only WITH Classpath-exception-2.0) OR proprietary|MIT OR GPL-2.0-only)",
+        "non_commercial": "(MIT OR GPL-2.0) AND CC-BY-NC-4.0|CC-BY-NC-4.0 AND (MIT OR GPL-2.0)"
+        "|(MIT OR GPL-2.0 AND CC-BY-NC-4.0|(MIT License OR GPL) AND CC BY-NC 4.0",
+        "other": "MIT AND LicenseRef-Ours|MIT WITH Commons-Clause|MIT/Ours|n/a|MIT; Ours|)(|((((|AND|OR AND|()"
+        "|(MIT License OR GPL) AND https://e.org/terms",
+    }.items(),
+)
+def test_expressions(kind: str, names: str) -> None:
+    assert_all(kind, names)
+
+
+STRICTNESS = ["CC0-1.0", "MIT", "GPL-3.0-only", "CC-BY-NC-4.0", "CC-BY-ND-4.0", "LicenseRef-Ours"]
+EXPRESSIONS = st.recursive(
+    st.sampled_from(STRICTNESS),
+    lambda inner: st.tuples(st.sampled_from(["AND", "OR"]), st.lists(inner, min_size=2, max_size=3)),
+    max_leaves=8,
+)
+
+
+@given(EXPRESSIONS)
+def test_of_all_ways_to_choose_the_most_liberal_counts(tree) -> None:
+    def written(node) -> str:
+        return node if isinstance(node, str) else f"({f' {node[0]} '.join(map(written, node[1]))})"
+
+    def ways(node) -> list[tuple[str, ...]]:
+        """The licences that one accepts, for each way to choose among those offered."""
+        if isinstance(node, str):
+            return [(node,)]
+        parts = [ways(part) for part in node[1]]
+        if node[0] == "OR":
+            return list(itertools.chain(*parts))
+        return [sum(way, ()) for way in itertools.product(*parts)]
+
+    best = min(max(map(STRICTNESS.index, way)) for way in ways(tree))
+    assert licence_class(written(tree)) == licence_class(STRICTNESS[best])
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    {
+        "permissive": "CC BY\u00a04.0|CC\u2009BY\u202f4.0|Creative Commons BY|Creative Commons BY 4.0|BSD\u20113\u2011Clause",
+        "share_alike": "CC BY\u2013SA|Creative Commons Attribution-SA 4.0|by-sa",
+        "non_commercial": "CC BY\u2011NC 4.0|CC\u2010BY\u2012NC|CC BY\u2212NC|CC BY\u2014NC|CC BY\u2015NC|CC-BY-\u00adNC|cc_by_nc"
+        "|cc_by_nc_4.0|by-nc-sa|BY-NC-SA 4.0|Creative Commons BY-NC|Creative Commons Attribution-NC 4.0|CC BY/NC"
+        "|Non\u2011Commercial use|CC BY (NC)|CC BY 4.0, figures CC BY-NC 4.0",
+        "no_derivatives": "by_nc_nd|Creative Commons BY-ND 3.0",
+        "other": "Creative Commons by Jane Doe|by John",
+    }.items(),
+)
+def test_ways_to_write_creative_commons(kind: str, names: str) -> None:
+    assert_all(kind, names)
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    {
+        "other": "Not public domain|This is no longer in the public domain.|This isn’t public domain|non-public domain"
+        "|LicenseRef-Not-Public-Domain|not CC BY|not licensed under the MIT license|not (MIT OR GPL)"
+        "|neither the MIT license nor the GNU General Public License",
+        "non_commercial": "MIT license, not for commercial use|not CC BY-NC",
+        "permissive": "If not otherwise noted, CC BY 4.0|Not for sale: MIT license|You may not use this file except in "
+        "compliance with the Apache License",
+        "share_alike": "not public domain, but CC BY-SA 4.0",
+        "public_domain": "This work is not subject to copyright and is in the public domain|No rights reserved (CC0)",
+    }.items(),
+)
+def test_a_denial_permits_nothing(kind: str, names: str) -> None:
+    assert_all(kind, names)
+
+
+@pytest.mark.parametrize("part", ["(", "(MIT OR ", "MIT/", "gnu ", "not public domain ", "cc by-", "with "])
+def test_a_field_of_any_length_is_read(part: str) -> None:
+    in_time(4, lambda: licence_class.__wrapped__(part * 30_000 + "MIT"))
 
 
 def test_stage() -> None:
