@@ -4,7 +4,8 @@ Used for queries of supervised fine-tuning (`sft`, `answer_tokens`) and for prob
 (`problems`). A text holds a problem, in this order,
 
 * `words`: if it has enough of its runs of words, all words of a shorter one, or is nothing but that problem, but for
-  white space and case: what fewer than 5 words say ("Compute $3+x$") has no run;
+  white space and case: what fewer than 5 words say ("Compute $3+x$") has no run, nor has a
+  question in which nothing is distinctive ("Which of the following statements is true?");
 * `formulas`: if it has all of it, but for the spelling of formulas and numbers;
 * `rearranged`: if it has nearly all of it, whatever the order of its sentences.
 
@@ -29,9 +30,10 @@ import numpy as np
 import pyarrow as pa
 
 from filters.decontaminate import Decontaminate, DecontaminateConfig, build_index, look_up, read_problems
-from filters.decontamination.ngrams import in_chunks
+from filters.decontamination.benchmarks import without_surrogates
+from filters.decontamination.ngrams import Origin, in_chunks, origin_of
 from filters.decontamination.rearranged import build_rearranged, look_up_rearranged
-from filters.decontamination.short import FIRST, build_short, look_up_short
+from filters.decontamination.short import FIRST, build_short, distinctive, look_up_short
 from filters.decontamination.tokens import Tokens, find_tokens
 from filters.words import Texts, find_words, texts_of
 from synth import prompts
@@ -70,11 +72,18 @@ class Matcher:
     differ in their signs and numbers.
     min_share: of a problem's runs, from which a text holds it; 0: one is enough.
     common: a run of more problems than this is a set phrase, no sign of a copy; None: no run is.
+    origin: which of the texts are one problem; None: each is one by itself.
     """
 
     def __init__(
-        self, problems: list[str], ngram: int | None, min_share: float = 0.0, common: int | None = None
+        self,
+        problems: list[str],
+        ngram: int | None,
+        min_share: float = 0.0,
+        common: int | None = None,
+        origin: Origin | None = None,
     ) -> None:
+        problems = [without_surrogates(problem) for problem in problems]
         self.min_share = min_share
         self.in_parts = bool(problems) and ngram is not None
         self.whole: dict[str, int] = {}
@@ -82,8 +91,9 @@ class Matcher:
             self.whole.setdefault(folded(problem), number)
         if not problems or ngram is None:
             return
-        self.index = build_index(problems, ngram, common or len(problems))
-        self.rearranged = build_rearranged(problems)
+        problems = [problem if distinctive(problem) else "" for problem in problems]
+        self.index = build_index(problems, ngram, common or len(problems), origin)
+        self.rearranged = build_rearranged(problems, origin=origin)
         self.short = build_short(problems, self.rearranged.ngrams == 0)
         rest = np.flatnonzero((self.rearranged.ngrams == 0) & ~self.short.indexed).tolist()
         self.spelled: dict[bytes, int] = {}  # by the hashes of all tokens
@@ -94,7 +104,7 @@ class Matcher:
 
     def find(self, texts: list[str]) -> list[Held | None]:
         """For each text the problem that it holds."""
-        texts = [unwrapped(text) for text in texts]
+        texts = [unwrapped(without_surrogates(text)) for text in texts]
         whole = [self.whole.get(folded(text)) for text in texts]
         found = [None if number is None else Held(number, 1.0, "words") for number in whole]
         if self.in_parts:
@@ -116,7 +126,7 @@ class Matcher:
                 share = other.ngrams / int(self.rearranged.ngrams[other.problem])
                 found.append(Held(other.problem, share, "formulas" if other.in_order else "rearranged"))
             else:
-                whole = short[number][0] if number in short else self.spelled.get(spelled)
+                whole = short[number][0][0] if number in short else self.spelled.get(spelled)
                 found.append(None if whole is None else Held(whole, 1.0, "formulas"))
         return found
 
@@ -143,7 +153,8 @@ class KnownProblems:
 
     def __init__(self, benchmarks: list[str], ngram: int) -> None:
         self.problems = [one for path in benchmarks for one in read_problems(path, path)]
-        self.matcher = Matcher([problem.text for problem in self.problems], ngram)
+        origin = origin_of([p.benchmark for p in self.problems], [p.id for p in self.problems])
+        self.matcher = Matcher([problem.text for problem in self.problems], ngram, origin=origin)
 
     def find(self, queries: list[str]) -> list[str | None]:
         """For each query that holds a problem which, found how, and how much of it: "exam.jsonl: 7, words 0.31"."""

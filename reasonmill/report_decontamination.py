@@ -31,8 +31,9 @@ def decontamination(run: Run) -> Section:
         changed = [path for path in benchmarks if digest_of(path) != manifest["files"].get(path)]
     except RequestError as error:
         unread, changed = str(error), []
-    rows = _rows(run, Counter(problem.benchmark for problem in problems), short)
-    texts = {(problem.benchmark, problem.id): problem.text for problem in problems}
+    texts = {(problem.benchmark, problem.id): problem.text for problem in reversed(problems)}
+    counts = Counter(benchmark for benchmark, _ in {(p.benchmark, p.id): None for p in problems})
+    rows = _rows(run, counts, short)
     section.data = {
         "benchmarks": benchmarks,
         "documents": run.datasets["documents"].rows,
@@ -41,13 +42,14 @@ def decontamination(run: Run) -> Section:
         "other_forms": config.get("other_forms", False),
         "unread": unread,
         "changed": changed,
-        "problems": len(problems),
+        "problems": len(texts),
         "rows": rows,
         "ways": WAYS,
         "short": short.total(),
         "decided": "policy" in run.views,
-        "found": sum(row["documents"] for row in rows),
-        "kept": sum(row["kept"] for row in rows),
+        **run.row(
+            "SELECT count(*) AS found, count(*) FILTER (kept) AS kept FROM judged WHERE contam_problem IS NOT NULL"
+        ),
         "worst": [
             {**row, "problem_text": texts.get((row["benchmark"], row["problem"]))} for row in _worst(run)
         ],
@@ -57,13 +59,17 @@ def decontamination(run: Run) -> Section:
 
 def _rows(run: Run, problems: Counter[str], short: Counter[str]) -> list[dict[str, Any]]:
     """A row of each benchmark, in the order in which they were given; numbers of problems are None where not known."""
-    ways = ", ".join(f"count(*) FILTER (contam_match = '{way}') AS {way}" for way in WAYS)
+    ways = ", ".join(f"count(*) FILTER (way = {number}) AS {way}" for number, way in enumerate(WAYS))
+    order = " ".join(f"WHEN '{way}' THEN {number}" for number, way in enumerate(WAYS))
     found = {
         row["benchmark"]: row
         for row in run.rows(
-            f"""SELECT contam_benchmark AS benchmark, count(DISTINCT contam_problem) AS problems_found,
+            f"""WITH matches AS (SELECT id, kept, unnest(contam_problems) AS one FROM judged),
+                documents AS (SELECT id, kept, one.benchmark AS benchmark, list(one.problem) AS problems,
+                    min(CASE one."match" {order} END) AS way FROM matches GROUP BY ALL)
+                SELECT benchmark, len(list_distinct(flatten(list(problems)))) AS problems_found,
                     count(*) AS documents, count(*) FILTER (kept) AS kept, {ways}
-                FROM judged WHERE contam_problem IS NOT NULL GROUP BY ALL ORDER BY benchmark"""
+                FROM documents GROUP BY benchmark ORDER BY benchmark"""
         )
     }
     none = dict.fromkeys(("problems_found", "documents", "kept", *WAYS), 0)

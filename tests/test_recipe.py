@@ -311,6 +311,7 @@ def test_a_recipe_s_policy_fits_the_columns_and_its_rules_decide(tmp_path, file,
     good |= {"signal_formula_share": 0.01, "signal_code_share": 0.0, "signal_reasoning": 0.2}
     good |= {"score_domain": "mathematics", "score_domain_share": 0.9, "rights_opt_out": False}
     good |= {f"sensitive_{what}": 0 for what in ("keys", "cards", "ibans")}
+    good["contam_share"] = 0.0
     good |= {
         field.name: 3.0 for field in tag.schema if field.name.startswith("score_") and field.type == "float"
     }
@@ -318,6 +319,7 @@ def test_a_recipe_s_policy_fits_the_columns_and_its_rules_decide(tmp_path, file,
     bad = {
         "near_duplicate": {"dedup_of": "good"},
         "contaminated": {"contam_benchmark": "math500"},
+        "not_measured": {"contam_share": None},
         "opted_out": {"rights_opt_out": True},
         "too_short": {"signal_words": 10},
         "no_content": {"score_content": 0.1, "score_domain": "no_subject"},

@@ -110,6 +110,7 @@ def decided(texts: pa.Table, tagger: Path) -> tuple[pa.Table, list[list[str]]]:
             table = table.append_column(name, kept[name])
     for name, kind in OF_OTHER_STAGES.items():
         table = table.append_column(name, pa.nulls(count, kind))
+    table = table.append_column("contam_share", pa.array([0.0] * count))
     outcome = Policy(Policy.Config(file=str(POLICY))).process(table)
     rules = {reason.id: reason.detail.split(", ") for reason in outcome.dropped}
     return table, [rules.get(id_, []) for id_ in texts["id"].to_pylist()]

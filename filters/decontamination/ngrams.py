@@ -2,7 +2,8 @@
 
 One common 13-gram proves little ("where m and n are relatively prime positive integers. Find m + n"), so what counts is
 the share of one problem's n-grams. N-grams of more than `common` different problems are boilerplate and left out,
-unless a problem has no others.
+unless a problem has no others. Nor is it a match to have only what several problems of one file share, a preamble: of the
+n-grams that one problem alone has the share must be as large, or if there are none, half of all must be there.
 
 An n-gram takes about 20 bytes of the index, and 4 while texts are looked up; about 110 while the index is built.
 """
@@ -26,8 +27,9 @@ class Index(NamedTuple):
     """N-grams of all problems.
 
     `hashes` uint64, sorted; `buckets` uint32, where the hashes with each leading bits begin; `offsets` uint32 and
-    `owners` int32: the problems of each hash; `ngrams` int32: how many n-grams each problem has; `lengths` int64: in
-    words. `present` uint8: bits that are set for the low bits of every hash, so that most words of most texts ask for
+    `owners` int32: the problems of each hash; `alone` bool: for each owner, whether no other problem of its file has that
+    hash; `ngrams` and `ngrams_alone` int32: how many n-grams each problem has, and how many alone; `lengths` int64: in
+    words; `first` int64: for each problem the one whose n-grams stand for it as well. `present` uint8: bits that are set for the low bits of every hash, so that most words of most texts ask for
     one byte in the processor's cache.
     """
 
@@ -35,8 +37,11 @@ class Index(NamedTuple):
     buckets: np.ndarray
     offsets: np.ndarray
     owners: np.ndarray
+    alone: np.ndarray
     ngrams: np.ndarray
+    ngrams_alone: np.ndarray
     lengths: np.ndarray
+    first: np.ndarray
     present: np.ndarray
 
     @property
@@ -44,8 +49,26 @@ class Index(NamedTuple):
         return sum(array.nbytes for array in self)
 
 
-def build_index(problems: list[str], ngram: int, common: int) -> Index:
-    """The index of problems. A problem of fewer than `ngram` words is one n-gram; of fewer than 5 none."""
+class Origin(NamedTuple):
+    """For each text the number of its problem and of its file, int64. Several texts may be one problem."""
+
+    problems: np.ndarray
+    files: np.ndarray
+
+
+def origin_of(files: list[str], ids: list[str]) -> Origin:
+    """Texts of the same file and id are one problem."""
+    numbers: dict[tuple[str, ...], int] = {}
+    problems = [numbers.setdefault(key, len(numbers)) for key in zip(files, ids, strict=True)]
+    of_files = [numbers.setdefault((file,), len(numbers)) for file in files]
+    return Origin(np.array(problems, np.int64), np.array(of_files, np.int64))
+
+
+def build_index(problems: list[str], ngram: int, common: int, origin: Origin | None = None) -> Index:
+    """The index of problems. A problem of fewer than `ngram` words is one n-gram; of fewer than 5 none.
+
+    origin: None if each text is a problem of its own, and all are of one file.
+    """
     hashes, owners, sequences, lengths = [], [], [], []
     for begin, texts in in_chunks(problems):
         words = find_words(texts)
@@ -62,6 +85,7 @@ def build_index(problems: list[str], ngram: int, common: int) -> Index:
         first_of_equals(np.concatenate(sequences)),
         common,
         np.unique(length[length > 0]),
+        origin=origin,
     )
 
 
@@ -84,21 +108,29 @@ def index_of(
     common: int,
     lengths: np.ndarray,
     keep_boilerplate: bool = True,
+    origin: Origin | None = None,
 ) -> Index:
     """The index of n-grams and the problems they belong to, each pair once.
 
     first: for each problem the one whose n-grams stand for it as well: the same problem twice is no boilerplate.
     keep_boilerplate: whether a problem of nothing else keeps all it has, or has none.
     """
-    order = np.argsort(hashes, kind="stable")
-    order = order[first[owners[order]] == owners[order]]
-    hashes, owners = hashes[order], owners[order]
-    times = np.diff(np.append(_begins(hashes), len(hashes)))
-    rare = np.repeat(times <= common, times)
+    if origin is None:
+        origin = Origin(np.arange(len(first)), np.zeros(len(first), np.int64))
+    owners_first = first[owners] == owners
+    hashes, owners = hashes[owners_first], owners[owners_first]
+    problems, files = origin.problems[owners], origin.files[owners]
+    order = np.lexsort((problems, files, hashes))
+    hashes, owners, problems, files = hashes[order], owners[order], problems[order], files[order]
+    new_hash = _is_new(hashes)
+    new_file = new_hash | _is_new(files)
+    new_problem = new_file | _is_new(problems)
+    rare = _counted(new_problem, new_hash) <= common
+    alone = _counted(new_problem, new_file) == 1
     has_rare = np.zeros(len(first), np.bool_)
     has_rare[owners[rare]] = True
     kept = rare | ~has_rare[owners] if keep_boilerplate else rare
-    hashes, owners = hashes[kept], owners[kept]
+    hashes, owners, alone = hashes[kept], owners[kept], alone[kept]
     starts = _begins(hashes)
     unique = hashes[starts]
     bits = max(1, len(unique).bit_length() - 1)
@@ -112,29 +144,59 @@ def index_of(
         np.append(np.searchsorted(unique, edges), len(unique)).astype(np.uint32),
         np.append(starts, len(hashes)).astype(np.uint32),
         owners,
+        alone,
         np.bincount(owners, minlength=len(first))[first].astype(np.int32),
+        np.bincount(owners[alone], minlength=len(first))[first].astype(np.int32),
         lengths,
+        first,
         present,
     )
 
 
 def _begins(hashes: np.ndarray) -> np.ndarray:
     """Where each run of equal hashes begins."""
-    begins = np.ones(len(hashes), np.bool_)
-    begins[1:] = hashes[1:] != hashes[:-1]
-    return np.flatnonzero(begins)
+    return np.flatnonzero(_is_new(hashes))
 
 
-def look_up(words: Words, index: Index, min_share: float) -> list[tuple[int, int, int, int] | None]:
+def _is_new(values: np.ndarray) -> np.ndarray:
+    """Whether each value differs from the one before."""
+    new = np.ones(len(values), np.bool_)
+    new[1:] = values[1:] != values[:-1]
+    return new
+
+
+def _counted(marked: np.ndarray, begins: np.ndarray) -> np.ndarray:
+    """For each place how many are marked in the run it lies in."""
+    starts = np.flatnonzero(begins)
+    if not len(starts):
+        return np.empty(0, np.int64)
+    counts = np.add.reduceat(marked.astype(np.int64), starts)
+    return np.repeat(counts, np.diff(np.append(starts, len(marked))))
+
+
+Best = tuple[int, int, int, int]  # problem, n-grams found, first and last word
+
+
+def look_up(words: Words, index: Index, min_share: float) -> list[Best | None]:
     """For each text the problem it has most of, or None: (problem, n-grams found, first and last word).
 
     The words are those of the first stretch without a gap. Of equal shares the one with more n-grams wins,
     then the first problem.
     """
+    return look_up_all(words, index, min_share)[0]
+
+
+def look_up_all(words: Words, index: Index, min_share: float) -> tuple[list[Best | None], np.ndarray]:
+    """As `look_up`, and all pairs of a text and a problem of which it has enough, int64 [pairs, 2].
+
+    Of problems of the same words only the first is there.
+    """
     out = np.full((len(words.offsets) - 1, 4), -1, np.int64)
+    pairs = np.empty((0, 2), np.int64)
     if len(index.hashes):
-        _look_up(words.offsets, words.hashes, *index, min_share, out)
-    return [None if row[0] < 0 else (int(row[0]), int(row[1]), int(row[2]), int(row[3])) for row in out]
+        pairs = _look_up(words.offsets, words.hashes, *index[:8], index.present, min_share, out)
+    best = [None if row[0] < 0 else (int(row[0]), int(row[1]), int(row[2]), int(row[3])) for row in out]
+    return best, pairs
 
 
 def places_of(grams: np.ndarray, index: Index) -> np.ndarray:
@@ -234,11 +296,14 @@ def _places(grams, hashes, buckets, present):
 
 @numba.njit(cache=True)
 def _look_up(
-    offsets, word_hashes, hashes, buckets, gram_offsets, owners, ngrams, lengths, present, min_share, out
-):
+    offsets, word_hashes, hashes, buckets, gram_offsets, owners, alone, ngrams, ngrams_alone, lengths, present,
+    min_share, out,
+):  # fmt: skip
     shift, low = _masks(buckets, present)
     seen = np.zeros(len(hashes), np.int32)  # the last text each n-gram was seen in
     counts, touched = np.zeros(len(ngrams), np.int32), np.empty(len(ngrams), np.int32)
+    counts_alone = np.zeros(len(ngrams), np.int32)
+    pairs, found = np.empty((1024, 2), np.int64), 0
     for d in range(len(out)):
         n = 0  # of `touched`: the problems seen in this text
         words = word_hashes[offsets[d] : offsets[d + 1]]
@@ -252,13 +317,24 @@ def _look_up(
                             touched[n] = owners[o]
                             n += 1
                         counts[owners[o]] += 1
+                        counts_alone[owners[o]] += alone[o]
         best, best_share = -1, 0.0
         for p in touched[:n]:
             share = counts[p] / ngrams[p]
+            if ngrams_alone[p] == 0:
+                enough = share >= max(min_share, 0.5)
+            else:
+                enough = share >= min_share and counts_alone[p] >= max(1, min_share * ngrams_alone[p])
+            if not enough:
+                continue
+            if found == len(pairs):
+                pairs = np.concatenate((pairs, np.empty_like(pairs)))
+            pairs[found, 0], pairs[found, 1] = d, p
+            found += 1
             better = share > best_share or (
                 share == best_share and (counts[p] > counts[best] or (counts[p] == counts[best] and p < best))
             )
-            if share >= min_share and better:
+            if better:
                 best, best_share = p, share
         if best >= 0:
             first, last = _stretch(
@@ -267,7 +343,8 @@ def _look_up(
             out[d, 0], out[d, 1] = best, counts[best]
             out[d, 2], out[d, 3] = offsets[d] + first, offsets[d] + last
         for p in touched[:n]:
-            counts[p] = 0
+            counts[p] = counts_alone[p] = 0
+    return pairs[:found]
 
 
 @numba.njit(cache=True)

@@ -14,7 +14,7 @@ import numpy as np
 from filters.words import UNSPACED_SCRIPTS
 
 # What a character is. The low 24 bits of its entry say more: what it folds to, or its place in the list of names.
-NOTHING, MARK, LETTER, DIGIT, RAISED, SINGLE, NAMED, FRACTION = range(8)
+NOTHING, MARK, LETTER, DIGIT, RAISED, SINGLE, NAMED, FRACTION, HAN = range(9)
 TABLE = 0x20000  # code points with an entry of their own
 # What a command does if it is no token; more than these: the hash of the token's name.
 DROPPED, IS_FRACTION, IS_UPRIGHT, IS_ENVIRONMENT = (np.uint64(n) for n in range(4))
@@ -85,6 +85,8 @@ NUMBERS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
     "seventeen eighteen nineteen"
 )
+HAN_DIGITS = ("零〇", "一", "二两兩", "三", "四", "五", "六", "七", "八", "九")
+HAN_UNITS = {"十": 1, "百": 2, "千": 3, "万": 4, "萬": 4, "亿": 8, "億": 8}  # powers of ten
 TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 
 
@@ -112,6 +114,11 @@ def characters() -> tuple[np.ndarray, np.ndarray]:
                 entries[code] = FRACTION << 24 | ord(parts[0]) << 8 | ord(parts[1])
             elif len(parts[0]) == 1 and "0" <= parts[0] <= "9":
                 entries[code] = RAISED << 24 | ord(parts[0])
+    for value, digits in enumerate(HAN_DIGITS):
+        for character in digits:
+            entries[ord(character)] = HAN << 24 | value
+    for character, power in HAN_UNITS.items():
+        entries[ord(character)] = HAN << 24 | 16 + power
     for name, spellings in SPELLINGS.items():
         for character in spellings.split():
             if len(character) == 1:

@@ -7,7 +7,8 @@ problem if within that stretch it has
 
 * half of its 4-grams and two more: all of a problem of 7 tokens, 24 of 44;
 * four of five of its words, and four of five of its numbers: a problem with other numbers is another problem, and a
-  formula in common without the words around it is none.
+  formula in common without the words around it is none;
+* a quarter of the rare 4-grams that no other problem of its file has, if there are any: a preamble is no problem.
 
 Where problems are compared with problems, of which many have one template, that is not enough: `strict` asks for all
 numbers and no others, and for all words of a problem without numbers, unless everything is there in its order.
@@ -22,6 +23,7 @@ import numpy as np
 
 from filters.decontamination.ngrams import (
     Index,
+    Origin,
     first_of_equals,
     grams_of,
     in_chunks,
@@ -36,6 +38,7 @@ COMMON = 8  # a 4-gram of more problems than this does not lead to them
 SHARE, BEYOND = 0.5, 2.0  # of a problem's 4-grams, and how many more
 COVERED = 0.8  # of the different words, and of the different numbers
 SEEDS = 0.3  # of the rare 4-grams, from which a stretch is compared at all
+ALONE = 0.25  # of the rare 4-grams that the problem alone has
 AROUND = 12  # tokens on either side of the 4-grams found; the words of short sentences may lie there
 
 
@@ -73,7 +76,7 @@ class Found(NamedTuple):
     in_order: bool
 
 
-def build_rearranged(problems: list[str], common: int = COMMON) -> Rearranged:
+def build_rearranged(problems: list[str], common: int = COMMON, origin: Origin | None = None) -> Rearranged:
     """Everything there is to know of problems. Those of fewer than 6 tokens, of fewer than 3 words, or with no rare
     4-gram are left out."""
     parts: list[list[np.ndarray]] = [[] for _ in range(7)]
@@ -86,7 +89,13 @@ def build_rearranged(problems: list[str], common: int = COMMON) -> Rearranged:
             part.append(array)
     hashes, owners, low, words, numbers, counts, sequences = (np.concatenate(part, -1) for part in parts)
     seeds = index_of(
-        hashes, owners, first_of_equals(sequences), common, np.array([GRAM]), keep_boilerplate=False
+        hashes,
+        owners,
+        first_of_equals(sequences),
+        common,
+        np.array([GRAM]),
+        keep_boilerplate=False,
+        origin=origin,
     )
     return Rearranged(
         seeds,
@@ -106,18 +115,30 @@ def look_up_rearranged(tokens: Tokens, known: Rearranged, strict: bool = False) 
 
     strict: for texts that are problems themselves, where another number makes another problem (see above).
     """
-    out = np.full((len(tokens.offsets) - 1, 5), -1, np.int64)
-    if len(known.seeds.hashes):
-        grams = grams_of(tokens.hashes, GRAM)
-        places = places_of(grams, known.seeds)
-        low = _low(grams)
-        del grams
-        of_tokens = tokens.offsets, tokens.hashes, tokens.numbers
-        _look_up(*of_tokens, low, places, *known.seeds[2:5], *known[1:], strict, out)
-    return [
-        None if row[0] < 0 else Found(int(row[0]), int(row[1]), int(row[2]), int(row[3]), bool(row[4]))
-        for row in out
-    ]
+    best: list[Found | None] = [None] * (len(tokens.offsets) - 1)
+    share = np.zeros(len(best))
+    for d, found in look_up_all_rearranged(tokens, known, strict):
+        own = found.ngrams / known.ngrams[found.problem]
+        if own > share[d]:
+            best[d], share[d] = found, own
+    return best
+
+
+def look_up_all_rearranged(
+    tokens: Tokens, known: Rearranged, strict: bool = False
+) -> list[tuple[int, Found]]:
+    """Every problem that a text has, with the text's number. Of problems of the same tokens only the first is there."""
+    if not len(known.seeds.hashes):
+        return []
+    grams = grams_of(tokens.hashes, GRAM)
+    places = places_of(grams, known.seeds)
+    low = _low(grams)
+    del grams
+    of_tokens = tokens.offsets, tokens.hashes, tokens.numbers
+    seeds = known.seeds
+    of_seeds = seeds.offsets, seeds.owners, seeds.alone, seeds.ngrams, seeds.ngrams_alone
+    rows = _look_up(*of_tokens, low, places, *of_seeds, *known[1:], strict)
+    return [(d, Found(p, found, a, b, bool(in_order))) for d, p, found, a, b, in_order in rows.tolist()]
 
 
 # --- kernels ------------------------------------------------------------------------------------------------
@@ -195,12 +216,14 @@ def _sequence(hashes):
 
 @numba.njit(cache=True)
 def _look_up(
-    offsets, hashes, is_number, low_grams, places, index_offsets, owners, rare, ngrams, tokens, sequences,
-    grams, gram_offsets, words, word_offsets, numbers, number_offsets, strict, out,
+    offsets, hashes, is_number, low_grams, places, index_offsets, owners, alone, rare, rare_alone, ngrams, tokens,
+    sequences, grams, gram_offsets, words, word_offsets, numbers, number_offsets, strict,
 ):  # fmt: skip
+    """Rows of text, problem, 4-grams found, first and last token, whether all is in order."""
+    out, rows = np.empty((1024, 6), np.int64), 0
     counts = np.zeros(len(ngrams), np.int32)
     in_window = np.zeros(len(index_offsets), np.int32)
-    for d in range(len(out)):
+    for d in range(len(offsets) - 1):
         begin, end = offsets[d], offsets[d + 1]
         hits = 0
         for t in range(begin, end - GRAM + 1):
@@ -210,38 +233,39 @@ def _look_up(
                     hits += 1
         if hits == 0:
             continue
-        # Pairs of problem and token as one number, of problems that may be here at all.
+        # Problem, token and whether no other problem has that 4-gram as one number, of problems that may be here at all.
         pairs, n = np.empty(hits, np.int64), 0
         for t in range(begin, end - GRAM + 1):
             if places[t] >= 0:
                 for o in range(index_offsets[places[t]], index_offsets[places[t] + 1]):
                     if counts[owners[o]] >= SEEDS * rare[owners[o]]:
-                        pairs[n] = (np.int64(owners[o]) << 32) | (t - begin)
+                        pairs[n] = (np.int64(owners[o]) << 32) | ((t - begin) << 1) | alone[o]
                         n += 1
         for t in range(begin, end - GRAM + 1):
             if places[t] >= 0:
                 for o in range(index_offsets[places[t]], index_offsets[places[t] + 1]):
                     counts[owners[o]] = 0
         pairs = np.sort(pairs[:n])
-        best_share, a = 0.0, 0
+        a = 0
         while a < n:
             p = pairs[a] >> 32
             b = a
             while b < n and pairs[b] >> 32 == p:
                 b += 1
-            first, last, seeds = _window(
-                pairs[a:b] & 0xFFFFFFFF, places[begin:], in_window, 2 * tokens[p] + 20
-            )
+            positions, is_alone = (pairs[a:b] & 0xFFFFFFFF) >> 1, pairs[a:b] & 1
             a = b
+            first, last, seeds = _window(positions, places[begin:], in_window, 2 * tokens[p] + 20)
             if seeds < SEEDS * rare[p]:
+                continue
+            inside = (positions >= first - AROUND) & (positions <= last + AROUND)
+            if (is_alone[inside]).sum() < ALONE * rare_alone[p]:
                 continue
             left, right = max(0, first - AROUND), min(end - begin, last + GRAM + AROUND)
             found, first, last = _in_stretch(
                 low_grams[begin + left : begin + right - GRAM + 1],
                 grams[np.int64(gram_offsets[p]) : np.int64(gram_offsets[p + 1])],
             )
-            share = found / ngrams[p]
-            if found < min(SHARE * ngrams[p] + BEYOND, ngrams[p]) or share <= best_share:
+            if found < min(SHARE * ngrams[p] + BEYOND, ngrams[p]):
                 continue
             stretch = np.unique(_low(hashes[begin + left : begin + right]))
             own_words = words[np.int64(word_offsets[p]) : np.int64(word_offsets[p + 1])]
@@ -260,8 +284,12 @@ def _look_up(
                 wanted = own_numbers if len(own_numbers) else own_words
                 if not (_covered(stretch, wanted, 1.0) and _covered(own_numbers, amid, 1.0)):
                     continue
-            best_share = share
-            out[d, 0], out[d, 1], out[d, 2], out[d, 3], out[d, 4] = p, found, first, last, in_order
+            if rows == len(out):
+                out = np.concatenate((out, np.empty_like(out)))
+            out[rows, 0], out[rows, 1], out[rows, 2] = d, p, found
+            out[rows, 3], out[rows, 4], out[rows, 5] = first, last, in_order
+            rows += 1
+    return out[:rows]
 
 
 @numba.njit(cache=True)

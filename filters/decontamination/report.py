@@ -13,39 +13,43 @@ from pipeline import dataset, storage
 from pipeline.dataset import Dataset
 
 WAYS = ("words", "formulas", "rearranged")
-COLUMNS = ("contam_benchmark", "contam_problem", "contam_match")
+COLUMN = "contam_problems"
 
 
 def report(run_folder: str) -> pa.Table:
     """One row per benchmark of the run's `decontaminate` dataset, in the order in which they were given.
 
     benchmark; problems: how many it has; problems_found: how many of them some document has; documents: how many
-    documents have one; words, formulas, rearranged: how many of those were found in each way; most_found: the problem
-    that most documents have. A document counts once, for the problem in its columns. Raises `RequestError` where the
+    documents have one; words, formulas, rearranged: how many of those were found in each way, the first of these where
+    a document has several problems; most_found: the problem that most documents have. A document counts for every
+    problem that it has, a problem of two benchmarks for both. Raises `RequestError` where the
     dataset is not finished or a benchmark's file is gone.
     """
     found = Dataset.open(storage.join(run_folder, "decontaminate"))
-    problems = Counter(p.benchmark for p in named_problems(found.manifest["config"]["benchmarks"]))
-    matches: Counter[tuple[str, str, str]] = Counter()
+    known = named_problems(found.manifest["config"]["benchmarks"])
+    problems = Counter(benchmark for benchmark, _ in {(p.benchmark, p.id): None for p in known})
+    documents_of: dict[str, Counter[str]] = {benchmark: Counter() for benchmark in problems}
+    ways_of: dict[str, Counter[str]] = {benchmark: Counter() for benchmark in problems}
     for shard in found.shards:
-        table = dataset.read_shard(found.shard_path(shard.name), list(COLUMNS))
-        table = table.filter(table["contam_problem"].is_valid())
-        matches.update(zip(*(table[name].to_pylist() for name in COLUMNS), strict=True))
+        table = dataset.read_shard(found.shard_path(shard.name), [COLUMN])
+        for matches in table[COLUMN].to_pylist():
+            ways: dict[str, str] = {}
+            for match in matches or ():
+                documents_of[match["benchmark"]][match["problem"]] += 1
+                earlier = ways.setdefault(match["benchmark"], match["match"])
+                ways[match["benchmark"]] = min(earlier, match["match"], key=WAYS.index)
+            for benchmark, way in ways.items():
+                ways_of[benchmark][way] += 1
     rows = []
     for benchmark, count in problems.items():
-        own: Counter[str] = Counter()
-        ways: Counter[str] = Counter()
-        for (name, problem, way), documents in matches.items():
-            if name == benchmark:
-                own[problem] += documents
-                ways[way] += documents
+        own, by_way = documents_of[benchmark], ways_of[benchmark]
         rows.append(
             {
                 "benchmark": benchmark,
                 "problems": count,
                 "problems_found": len(own),
-                "documents": own.total(),
-                **{way: ways[way] for way in WAYS},
+                "documents": by_way.total(),
+                **{way: by_way[way] for way in WAYS},
                 "most_found": min(own, key=lambda problem: (-own[problem], problem)) if own else None,
             }
         )
@@ -86,6 +90,6 @@ def markdown(table: pa.Table) -> str:
     lines += [
         "",
         "Documents that have a problem: by runs of words; by formulas and numbers spelled otherwise; rearranged "
-        "(sentences in another order, a few words changed).",
+        "(sentences in another order, a few words changed). A document counts for every benchmark of which it has one.",
     ]
     return "\n".join(lines) + "\n"

@@ -7,10 +7,13 @@
 A token is
     * a word: a run of letters, folded as in `filters.words`; within a formula each letter by itself, so that
       `xy` = `x y` = `x\\cdot y`; one character of a script written without spaces;
-    * a number, whatever groups its thousands, without needless zeros; "twenty-five" = 25;
+    * a number, whatever groups its thousands, without needless zeros; "twenty-five" = 二十五 = 25, 二〇二五 = 2025;
     * a sign that says something (=, +, ≤, √, …), by the name LaTeX has for it.
 Multiplication, division, powers, minus signs, brackets and all that only sets the type are no tokens: they are spelled
 in too many ways, and `a/b` is `\\frac{a}{b}`. That `a-b` is `ab` then costs little where whole problems are compared.
+
+Not known are traditional and simplified forms of the same Chinese character, numerals of accounting (贰拾), and numbers
+written partly in digits (3万).
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from filters.decontamination.notation import (
     DROPPED,
     FNV,
     FRACTION,
+    HAN,
     IS_ENVIRONMENT,
     IS_FRACTION,
     IS_UPRIGHT,
@@ -151,9 +155,15 @@ def _cut(
                     kind = entry >> np.uint32(24)
                 hashes[n], starts[n], ends[n], numbers[n] = hash_ ^ (hash_ >> HALF), start, i, True
                 n += 1
-            elif kind in (SINGLE, NAMED):
-                if kind == SINGLE:
-                    hash_ = _add(FNV, entry & np.uint32(0xFFFFFF))
+            elif kind == HAN and (code == 0x5341 or entry & np.uint32(0xFFFFFF) < 16):  # 十 or a digit
+                hashes[n], ends[n] = _han_number(data, i, end, entries)
+                starts[n], numbers[n] = i, True
+                i = ends[n]
+                n += 1
+                line = False
+            elif kind in (SINGLE, NAMED, HAN):
+                if kind != NAMED:
+                    hash_ = _add(FNV, entry & np.uint32(0xFFFFFF) if kind == SINGLE else code)
                     hash_ ^= hash_ >> HALF
                 else:
                     hash_ = names[entry & np.uint32(0xFFFFFF)]
@@ -293,6 +303,45 @@ def _number(data, i, end, entries):
 
 
 @numba.njit(cache=True)
+def _han_number(data, i, end, entries):
+    """Hash of the number in Han numerals that begins at `i`, and the byte after it: 三百零五, or by its digits 二〇二五."""
+    start, units, total, part, digit = i, False, np.uint64(0), np.uint64(0), np.uint64(0)
+    by_digits, by_digits_stop = FNV, i
+    significant = False
+    while i < end:
+        code, after = _decode(data, i, end)
+        entry = entries[code] if code < TABLE else np.uint32(0)
+        if entry >> np.uint32(24) != HAN or after - start > 60:
+            break
+        value = np.uint64(entry & np.uint32(0xFFFFFF))
+        if value < 16:
+            digit = value
+            if not units:
+                significant |= bool(value > 0)
+                if significant:
+                    by_digits = _add(by_digits, np.uint32(48 + value))
+                by_digits_stop = after
+        else:
+            units = True
+            power = np.uint64(10) ** (value - np.uint64(16))
+            if value < 20:  # 十百千
+                part += max(digit, np.uint64(1 if i == start or value == 17 else 0)) * power
+            elif value == 20:  # 万
+                total += (part + digit) * power
+                part = np.uint64(0)
+            else:  # 亿
+                total = (total + part + digit) * power
+                part = np.uint64(0)
+            digit = np.uint64(0)
+        i = after
+    if not units:
+        if not significant:
+            by_digits = _add(by_digits, np.uint32(48))
+        return by_digits ^ (by_digits >> HALF), by_digits_stop
+    return _of_value(total + part + digit), i
+
+
+@numba.njit(cache=True)
 def _group(data, i, end):
     """Where three digits begin that belong to the number before `i`, 0 if none do."""
     if i >= end:
@@ -400,11 +449,14 @@ def _of(name):
 
 @numba.njit(cache=True)
 def _of_value(value):
-    """Hash of a number below 100, as of its digits."""
+    """Hash of a whole number, as of its digits."""
     hash_ = FNV
-    if value >= 10:
-        hash_ = _add(hash_, np.uint32(48 + value // np.uint64(10)))
-    hash_ = _add(hash_, np.uint32(48 + value % np.uint64(10)))
+    unit = np.uint64(1)
+    while value // unit >= 10:
+        unit *= np.uint64(10)
+    while unit > 0:
+        hash_ = _add(hash_, np.uint32(48 + (value // unit) % np.uint64(10)))
+        unit //= np.uint64(10)
     return hash_ ^ (hash_ >> HALF)
 
 

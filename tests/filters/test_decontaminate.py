@@ -72,7 +72,8 @@ def test_planted_problems_are_found_and_the_excerpt_shows_them(benchmark_file: s
     for row, (id_, text) in zip(rows, planted.items(), strict=False):
         assert (row["contam_benchmark"], row["contam_problem"], row["contam_share"]) == ("farm", id_, 1.0)
         assert row["contam_excerpt"] == text.rstrip("?.？")[:300].removesuffix("$ metres?")
-    assert all(rows[-1][name] is None for name in Decontaminate.schema.names if name != "id")
+    clean = {name: value for name, value in rows[-1].items() if name != "id" and value is not None}
+    assert clean == {"contam_share": 0.0, "contam_problems": []}
     assert stage.unindexed == {"farm": 1}  # "What is 2 + 2?": fewer than five words
 
 
@@ -209,6 +210,121 @@ def test_without_benchmarks_everything_is_null() -> None:
     assert stage.files() == {}
     (row,) = check(stage, PROBLEMS["orchard"])
     assert set(row.values()) == {"0", None}
+
+    assert "no benchmark" in stage.remark()
+
+
+# --- rows of several texts, choices, what problems share ----------------------------------------------------
+
+LAKE = "A lake loses a ninth of its water each dry week and gains 410 litres in a wet one, of which there were three"
+
+
+def problems_in(stage: Decontaminate, text: str) -> set[str]:
+    (row,) = check(stage, text)
+    return {f"{one['benchmark']}:{one['problem']}" for one in row["contam_problems"]}  # type: ignore[attr-defined]
+
+
+def test_every_text_of_a_row_is_looked_for_but_not_an_instruction_that_rows_share(tmp_path: Path) -> None:
+    instruction = "Solve the problem below, show all of your work, and write the result on a line of its own at the end."
+    texts = [PROBLEMS["orchard"], PROBLEMS["tank"], *(f"{LAKE} in year {n}?" for n in range(1950, 1954))]
+    rows: list[dict[str, object]] = [
+        {"id": n, "prompt": instruction, "problem": t} for n, t in enumerate(texts)
+    ]
+    stage = stage_of(write(tmp_path / "exam.jsonl", rows))
+    assert found(stage, PROBLEMS["tank"], f"Rules. {instruction} Good luck.") == ["1", None]
+    assert "6 problems share" in stage.remark() and "solve the problem below" in stage.remark()
+    assert stage.unindexed == {"exam": 0}
+
+
+def test_the_same_row_many_times_shares_no_instruction(tmp_path: Path) -> None:
+    row: dict[str, object] = {"prompt": PROBLEMS["orchard"], "question": PROBLEMS["tank"]}
+    stage = stage_of(write(tmp_path / "exam.jsonl", [row] * 6))
+    assert found(stage, PROBLEMS["orchard"], PROBLEMS["tank"]) == ["0", "0"] and stage.remark() == ""
+
+
+STEM = "Which of the following statements is true?"
+CHOICES = [
+    "Basalt cools faster than granite",
+    "Granite floats upon warm basalt",
+    "Marble is a kind of volcanic glass",
+    "Slate forms out of living coral",
+]
+OTHER_CHOICES = [f"The {thing} of a ship lies behind its mast" for thing in ("bow", "keel", "helm", "galley")]
+PASTED = [
+    f"{STEM} " + " ".join(f"({letter}) {choice}" for letter, choice in zip("ABCD", CHOICES, strict=True)),
+    "\n".join([STEM, *CHOICES]),
+    "\n".join([STEM, *(f"{letter}. {choice}" for letter, choice in zip("ABCD", CHOICES, strict=True))]),
+    "\n".join([STEM, *(f"- {choice}" for choice in CHOICES)]),
+]
+
+
+@pytest.mark.parametrize("format", ["", "multiple_choice="])
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_multiple_choice_problem_is_its_question_and_choices(
+    tmp_path: Path, format: str, alone: bool
+) -> None:
+    rows: list[dict[str, object]] = [{"id": "a", "question": STEM, "choices": CHOICES, "answer": "A"}]
+    if not alone:
+        rows.append({"id": "b", "question": STEM, "choices": OTHER_CHOICES, "answer": "A"})
+    stage = stage_of(format + write(tmp_path / "quiz.jsonl", rows))
+    filler = "Rocks are sorted by the way in which they came about, and by what is in them."
+    ids = found(stage, *(f"{filler}\n\n{form}\n\n{filler}" for form in PASTED))
+    assert [str(id_).removeprefix("quiz/") for id_ in ids] == ["a"] * 4
+    assert found(stage, f"{filler} {STEM} {filler}", STEM) == [None, None]
+
+
+def test_a_short_question_that_says_nothing_is_in_no_document(tmp_path: Path) -> None:
+    questions = [STEM, "What is the capital of Chad?"]
+    stage = stage_of(write(tmp_path / "quiz.jsonl", [{"question": text} for text in questions]))
+    assert found(stage, *questions) == [None, "1"] and stage.unindexed == {"quiz": 1}
+
+
+def test_a_document_is_said_to_have_all_its_problems_in_every_benchmark(tmp_path: Path) -> None:
+    first = write(
+        tmp_path / "first.jsonl", [{"id": n, "problem": PROBLEMS[n]} for n in ("orchard", "tank", "short")]
+    )
+    second = write(tmp_path / "second.jsonl", [{"id": "x", "problem": PROBLEMS["orchard"]}])
+    page = "\n\n".join(PROBLEMS[n] for n in ("orchard", "tank", "short"))
+    wanted = {"first:orchard", "first:tank", "first:short", "second:x"}
+    assert problems_in(stage_of(first, second), page) == wanted
+    assert problems_in(stage_of(second, first), page) == wanted
+
+
+def test_a_lone_surrogate_is_no_reason_to_stop(tmp_path: Path) -> None:
+    stage = stage_of(
+        write(tmp_path / "b.jsonl", [{"id": "q\ud800", "problem": "\ud800 " + PROBLEMS["orchard"]}])
+    )
+    assert found(stage, PROBLEMS["orchard"]) == ["q\ufffd"]
+
+
+PREAMBLE = (
+    "Read the text carefully before you begin, write down every step that leads to your result, check the units of "
+    "all quantities twice, and give the final answer as a decimal number rounded to two places at the end."
+)
+
+
+@pytest.mark.parametrize("forms", [True, False])
+def test_a_preamble_that_few_problems_share_is_no_problem(tmp_path: Path, forms: bool) -> None:
+    own = [
+        "How heavy are 12 bricks of dry clay, stacked beside the red kiln?",
+        "How long is the shadow of a mast of 31 feet near dusk?",
+        "How many of 55 lamps still burn when the ferry lands?",
+    ]
+    rows: list[dict[str, object]] = [{"id": n, "problem": f"{PREAMBLE} {text}"} for n, text in enumerate(own)]
+    stage = stage_of(write(tmp_path / "b.jsonl", rows), other_forms=forms)
+    assert found(stage, PREAMBLE) == [None]
+    assert found(stage, *(f"{PREAMBLE} {text}" for text in own)) == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("variants", [2, 4, 30])
+def test_variants_of_a_template_are_each_found(tmp_path: Path, variants: int) -> None:
+    texts = [
+        PROBLEMS["orchard"].replace("37", str(40 + n)).replace("45", str(90 + n)) for n in range(variants)
+    ]
+    rows: list[dict[str, object]] = [{"id": n, "question": text} for n, text in enumerate(texts)]
+    stage = stage_of(write(tmp_path / "variants.jsonl", rows))
+    assert found(stage, *texts) == [str(n) for n in range(variants)]
+    assert problems_in(stage, texts[1]) == {"variants:1"}
 
 
 LETTERS = st.lists(st.sampled_from("abcdefg"), min_size=0, max_size=40)

@@ -109,6 +109,35 @@ def test_meaning_makes_one(one: str, other: str) -> None:
     assert tokens(one) != tokens(other)
 
 
+@pytest.mark.parametrize(
+    ("numeral", "digits"),
+    [
+        ("二十五", "25"),
+        ("十", "10"),
+        ("十七", "17"),
+        ("三百零五", "305"),
+        ("两千四百", "2,400"),
+        ("一万二千三百四十五", "12345"),
+        ("三億二千萬", "320000000"),
+        ("二〇二五", "2025"),
+        ("零", "0"),
+    ],
+)
+def test_han_numerals_are_numbers(numeral: str, digits: str) -> None:
+    assert tokens(f"有{numeral}棵树") == tokens(f"有{digits}棵树")
+    assert tokens(numeral) == tokens(digits)
+
+
+def test_a_chinese_problem_is_found_with_its_numbers_in_digits(tmp_path: Path) -> None:
+    problem = "一个果园有三十七行苹果树，每行有二十四棵。春天的暴风雨吹倒了十九棵，现在果园里有多少棵树？"
+    (tmp_path / "zh.jsonl").write_text(json.dumps({"id": "tree", "problem": problem}))
+    stage = Decontaminate(DecontaminateConfig(benchmarks=[str(tmp_path / "zh.jsonl")]))
+    stage.prepare()
+    respelled = problem.replace("三十七", "37").replace("二十四", "24").replace("十九", "19")
+    (row,) = check(stage, respelled)
+    assert (row["contam_problem"], row["contam_match"], row["contam_share"]) == ("tree", "formulas", 1.0)
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     st.decimals("0", "99999999.999", allow_nan=False, places=3),
@@ -326,7 +355,7 @@ def test_published_sets_are_read_in_their_own_formats(tmp_path: Path) -> None:
     stage.prepare()
     first, second = check(stage, f"{question} Nobody knows.", PROBLEMS["mill"])
     assert (first["contam_benchmark"], first["contam_problem"]) == ("quiz", "quiz/q7")
-    assert first["contam_share"] == 1.0  # the choices are not part of what is looked for
+    assert first["contam_share"] == 1.0  # a long question is looked for without its choices too
     key = hashlib.sha256(PROBLEMS["mill"].encode()).hexdigest()[:16]
     assert (second["contam_benchmark"], second["contam_problem"]) == ("set", f"gsm8k/{key}")
     digests = stage.files()
@@ -338,8 +367,9 @@ def test_published_sets_are_read_in_their_own_formats(tmp_path: Path) -> None:
         Decontaminate(DecontaminateConfig(benchmarks=[f"gsm8k={tmp_path}/absent"])).files()
 
 
-def test_the_report_counts_documents_by_benchmark_and_way(tmp_path: Path) -> None:
-    for name, ids in {"farm": ["mill", "root"], "algebra": ["roots", "triples"], "empty": ["tiny"]}.items():
+def test_the_report_counts_all_problems_of_a_document_in_every_benchmark(tmp_path: Path) -> None:
+    sets = {"farm": ["mill", "root"], "algebra": ["roots", "triples"], "empty": ["tiny"], "again": ["mill"]}
+    for name, ids in sets.items():
         lines = (json.dumps({"id": i, "problem": PROBLEMS[i]}) for i in ids)
         (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
     texts = [
@@ -348,6 +378,7 @@ def test_the_report_counts_documents_by_benchmark_and_way(tmp_path: Path) -> Non
         FILLER,
         FORMS["root"]["formulas"][0],
         PROBLEMS["roots"],
+        "\n\n".join(PROBLEMS[name] for name in ("mill", "root", "roots")),
     ]
     rows = [
         {"id": f"{n}", "parent_ids": [], "media_type": "text/plain", "text": text,
@@ -369,7 +400,7 @@ def test_the_report_counts_documents_by_benchmark_and_way(tmp_path: Path) -> Non
         f"{tmp_path}/documents/manifest.json",
         manifest | {"counts": counts, "shards": dataset.describe([shard])},
     )
-    benchmarks = [str(tmp_path / f"{name}.jsonl") for name in ("farm", "algebra", "empty")]
+    benchmarks = [str(tmp_path / f"{name}.jsonl") for name in sets]
     with Runner(str(tmp_path), on_lasting_workers()) as runner:
         runner.run(Decontaminate(DecontaminateConfig(benchmarks=benchmarks)))
     names = (
@@ -385,13 +416,14 @@ def test_the_report_counts_documents_by_benchmark_and_way(tmp_path: Path) -> Non
     assert report(str(tmp_path)).to_pylist() == [
         dict(zip(names, row, strict=True))
         for row in (
-            ("farm", 2, 2, 3, 1, 1, 1, "mill"),
-            ("algebra", 2, 1, 1, 1, 0, 0, "roots"),
+            ("farm", 2, 2, 4, 2, 1, 1, "mill"),
+            ("algebra", 2, 1, 2, 2, 0, 0, "roots"),
             ("empty", 1, 0, 0, 0, 0, 0, None),
+            ("again", 1, 1, 3, 2, 0, 1, "mill"),
         )
     ]  # fmt: skip
     lines = markdown(report(str(tmp_path))).splitlines()
-    assert lines[2] == "| farm | 2 | 2 | 3 | 1 | 1 | 1 | mill |"
+    assert lines[2] == "| farm | 2 | 2 | 4 | 2 | 1 | 1 | mill |"
     assert lines[4].endswith("| – |")
 
 

@@ -96,6 +96,34 @@ def test_both_stages_say_by_which_way_and_how_much(tmp_path):
     assert asked[6]["detail"].startswith("1.00 of exam/2")
 
 
+def test_a_question_without_its_choices_is_not_held(tmp_path):
+    stem, choices = (
+        "Which of the following statements is true?",
+        [f"The {w} is a bird of the high moor" for w in "wxyz"],
+    )
+    (tmp_path / "quiz.jsonl").write_text(json.dumps({"question": stem, "choices": choices, "answer": "A"}))
+    query = f"{stem} " + " ".join(f"({letter}) {c}" for letter, c in zip("ABCD", choices, strict=True))
+    for file in ("quiz.jsonl", "multiple_choice=quiz.jsonl"):
+        name = file.replace("quiz.jsonl", str(tmp_path / "quiz.jsonl"))
+        found = KnownProblems([name], 16).find(
+            [f"Ponder this. {stem} Cows can fly, or pigs can.", stem, query]
+        )
+        assert found[:2] == [None, None] and found[2] is not None
+
+
+def test_a_preamble_that_problems_share_is_not_held(tmp_path):
+    preamble = " ".join(f"word{n}" for n in range(30))
+    rows = [{"id": n, "problem": f"{preamble} {text}"} for n, text in enumerate((FARM, CURVE))]
+    (tmp_path / "exam.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    known = KnownProblems([str(tmp_path / "exam.jsonl")], 16)
+    assert known.find([preamble]) == [None]
+    assert all(known.find([FARM, f"{preamble} {FARM}"]))
+
+
+def test_a_lone_surrogate_in_a_query_is_read_over():
+    assert Matcher([FARM], 16).find([f"\ud800 {FARM}"])[0] is not None
+
+
 # ---- the numbers of a problem ----
 
 NAMES = st.sampled_from(["Ada", "Ben", "Carl", "Dora", "Emil", "Flora", "Gina", "Hugo"])

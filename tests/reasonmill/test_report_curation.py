@@ -288,7 +288,7 @@ def test_thresholds_stand_where_the_rules_put_them(curated):
     assert between.thresholds == (0.5, 0.9) and not between.logarithmic
     assert outside.note == "signal_links < 0.95" and share.note == "contam_share > 0.9"
     held = {n: hits(n, documents) for n in range(80)}
-    for picture, rows in ((short, 80), (long, 80), (between, 80), (depth, 80), (half, 80), (share, 5)):
+    for picture, rows in ((short, 80), (long, 80), (between, 80), (depth, 80), (half, 80), (share, 80)):
         assert sum(picture.kept) + sum(picture.dropped) == rows
         assert sum(picture.dropped) == sum(picture.title in h for h in held.values())
     # no document that `short` drops is in a bin that begins above its threshold, none that passes in one that ends below
