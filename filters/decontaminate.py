@@ -3,9 +3,8 @@
 A document has a problem if it has, in this order,
 
 * `words`: `min_share` of its runs of 13 words, as in GPT-3 (`filters.decontamination.ngrams`), and of those that no other
-  problem of its file has. Words are those of
-  `filters.words` over the whole text, formulas and code included: case, accents, punctuation, Markdown and most LaTeX
-  commands make no difference;
+  problem of its file has. Words are those of `filters.words` over the whole text, formulas and code included: case,
+  accents, punctuation, Markdown and most LaTeX commands make no difference;
 * `formulas`: all of it, but for the spelling of formulas and numbers (`…tokens`, and `…short` for a few words);
 * `rearranged`: nearly all of it within one stretch, whatever the order of its sentences (`…rearranged`).
 
@@ -84,13 +83,14 @@ class DecontaminateConfig(StageConfig):
 class Decontaminate(MapStage):
     """documents → the benchmark problems each contains.
 
-    `contam_benchmark`, `contam_problem`: the problem with the largest share, null where there is none; `contam_match`: "words", "formulas" or
-    "rearranged", the first of these ways by which one is found; `contam_ngrams`: how many of its n-grams (runs of words,
-    otherwise of 4 tokens) the document has; `contam_share`: of how many, 0…1: 0 where there is none, null only where
-    nothing was looked for, for want of benchmarks; `contam_start`, `contam_end`: the characters of the text between which
-    they lie (of runs of words, the first stretch without a gap); `contam_excerpt`: how that begins; `contam_problems`:
-    every problem that the document has, each with the first way it is found by, null as `contam_share` is. After `prepare`, `unindexed` counts by benchmark the problems too short to look
-    for, and `index_bytes` is the memory that all others take.
+    `contam_benchmark`, `contam_problem`: the problem with the largest share, null where there is none; `contam_match`:
+    "words", "formulas" or "rearranged", the first of these ways by which one is found; `contam_ngrams`: how many of its
+    n-grams (runs of words, otherwise of 4 tokens) the document has; `contam_share`: of how many, 0…1: 0 where there is
+    none, null where nothing was looked for, for want of benchmarks or because the stage failed on the document;
+    `contam_start`, `contam_end`: the characters of the text between which they lie (of runs of words, the first stretch
+    without a gap); `contam_excerpt`: how that begins; `contam_problems`: every problem that the document has, each with
+    the first way it is found by, null as `contam_share` is. After `prepare`, `unindexed` counts by benchmark the problems
+    that are not looked for, and `index_bytes` is the memory that all others take.
     """
 
     name = "decontaminate"

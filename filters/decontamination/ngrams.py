@@ -29,8 +29,8 @@ class Index(NamedTuple):
     `hashes` uint64, sorted; `buckets` uint32, where the hashes with each leading bits begin; `offsets` uint32 and
     `owners` int32: the problems of each hash; `alone` bool: for each owner, whether no other problem of its file has that
     hash; `ngrams` and `ngrams_alone` int32: how many n-grams each problem has, and how many alone; `lengths` int64: in
-    words; `first` int64: for each problem the one whose n-grams stand for it as well. `present` uint8: bits that are set for the low bits of every hash, so that most words of most texts ask for
-    one byte in the processor's cache.
+    words; `first` int64: for each problem the one whose n-grams stand for it as well. `present` uint8: bits that are set
+    for the low bits of every hash, so that most words of most texts ask for one byte in the processor's cache.
     """
 
     hashes: np.ndarray
