@@ -83,10 +83,10 @@ class Policy(MapStage):
             raise RequestError(
                 f"policy rule {clash[0]!r}: a name must not hold a comma, which stands between names."
             )
+        for name, rule, _ in self._rules():
+            if why := what_is_wrong(self._connection, rule):
+                raise RequestError(f"policy rule {name!r}: {rule.strip()}: {why}")
         if schema is not None:
-            for name, rule, _ in self._rules():
-                if why := what_is_wrong(self._connection, rule, schema.names):
-                    raise RequestError(f"policy rule {name!r}: {rule.strip()}: {why}")
             self.process(schema.empty_table())
 
     def files(self) -> dict[str, str]:
